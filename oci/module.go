@@ -1,0 +1,2 @@
+// Package oci finds out, from a runtime spec and an image, what shall run.
+package oci
