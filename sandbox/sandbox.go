@@ -1,14 +1,20 @@
-// Package sandbox starts the process that becomes a container.
+// Package sandbox starts the process that becomes a container. It is the
+// parent's side; packages child, jail and engine below it are the process's.
 package sandbox
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"syscall"
+	"time"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wire"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // Module says which module a sandbox runs.
@@ -28,32 +34,119 @@ type Config struct {
 	// The caller keeps them and may close them once Create has returned.
 	Stdin, Stdout, Stderr *os.File
 	// CgroupDir, where it is not nil, is a cgroup v2 directory in which the
-	// process is born (CLONE_INTO_CGROUP).
+	// process is born (CLONE_INTO_CGROUP). The caller keeps it.
 	CgroupDir *os.File
-	// Joined is called with the new process's pid while it is still blocked and
-	// has done no work: the caller puts it into its cgroup. An error ends Create.
+	// Joined is called with the new process's pid while the process is still
+	// blocked and has done no work: the caller puts it into its cgroup. An error
+	// ends Create.
 	Joined func(pid int) error
 }
 
+// ErrEnded says that a sandbox process ended before it was ready and without a
+// word: it was killed, by the kernel for want of memory, say, or it crashed.
+var ErrEnded = errors.New("the sandbox process ended before the module was loaded")
+
 // Process is one sandbox process. It is a child of this process, which the
-// caller's reaper waits for; Process itself never reaps.
+// caller's reaper waits for; Process itself never reaps. Its methods may be
+// called concurrently.
 type Process struct {
-	Pid int
+	pid     int
+	handle  *handle
+	control *os.File
 }
 
-// Create starts a process, makes it the container and loads its module; it
-// returns once the process is ready and blocked. On error nothing is left but
-// a killed child for the reaper. The error is a sentence for the person who
-// asked for the container.
-func Create(ctx context.Context, cfg Config) (*Process, error) {
-	return nil, errors.New("not written yet")
+// Create starts a process, makes it the container and loads its module. It
+// returns once the process is ready and blocked, which may take as long as the
+// module takes to compile; cancelling ctx ends it sooner. On error nothing is
+// left but a killed child for the reaper. The error is a sentence for the
+// person who asked for the container; where the process ended without a word
+// it is ErrEnded.
+func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
+	if err := jail.Validate(cfg.Spec); err != nil {
+		return nil, err
+	}
+	control, remote, err := socketpair()
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	pid, pidfd, err := start(&cfg, remote)
+	remote.Close()
+	if err != nil {
+		control.Close()
+		return nil, err
+	}
+	p := &Process{pid: pid, handle: newHandle(pid, pidfd), control: control}
+	defer func() {
+		if err != nil {
+			_ = p.Signal(unix.SIGKILL)
+			p.Close()
+		}
+	}()
+
+	stop := context.AfterFunc(ctx, func() { _ = control.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if cfg.Joined != nil {
+		if err := cfg.Joined(pid); err != nil {
+			return nil, err
+		}
+	}
+	var report wire.Report
+	err = wire.Send(control, wire.Setup{ID: cfg.ID, Spec: cfg.Spec, Rootfs: cfg.Rootfs, Module: cfg.Module})
+	if err == nil {
+		err = wire.Receive(control, &report)
+	}
+	switch {
+	case err == nil && report.Error != "":
+		return nil, errors.New(report.Error)
+	case err == nil:
+		return p, nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("the module was still being loaded: %w", context.Cause(ctx))
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+		return nil, ErrEnded
+	default:
+		return nil, fmt.Errorf("talking to the sandbox process: %w", err)
+	}
 }
+
+// Pid returns the process's id, in this process's pid namespace.
+func (p *Process) Pid() int { return p.pid }
 
 // Start lets the module's entry function run. It may be called once.
-func (p *Process) Start() error { return errors.New("not written yet") }
+func (p *Process) Start() error {
+	if _, err := p.control.Write([]byte{1}); err != nil {
+		if errors.Is(err, syscall.EPIPE) {
+			return os.ErrProcessDone
+		}
+		return err
+	}
+	return p.control.Close()
+}
 
 // Signal sends sig to the process; os.ErrProcessDone where it has ended.
-func (p *Process) Signal(sig syscall.Signal) error { return errors.New("not written yet") }
+func (p *Process) Signal(sig syscall.Signal) error { return p.handle.signal(sig) }
 
-// Close lets go of what the parent holds of the process; it does not end it.
-func (p *Process) Close() error { return nil }
+// Close lets go of what the parent holds of the process, which Signal then
+// calls ended. A process that has not been started ends.
+func (p *Process) Close() error {
+	p.handle.close()
+	if err := p.control.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// socketpair returns the two ends of the control socket: the parent's, with
+// deadlines, and the process's, which blocks.
+func socketpair() (local, remote *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		unix.Close(fds[0])
+		unix.Close(fds[1])
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
+}

@@ -23,8 +23,8 @@ const maxMessage = 16 << 20
 
 // Module says which module a sandbox runs, as seen from inside the container.
 type Module struct {
-	// Path of the module's file, absolute or relative to the root directory of the container.
-	Path string `json:"path"`
+	// Paths are the places where the module may be, absolute; the first that exists is the one.
+	Paths []string `json:"paths"`
 	// Function is the exported function that is called; empty means _start.
 	Function string `json:"function,omitempty"`
 	// Args are the guest's arguments, the program's name first.

@@ -1,0 +1,116 @@
+// Package child is the life of a sandbox process: from its first instruction,
+// as a child of the shim, to the exit of the guest.
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/engine"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wire"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// exitSetup is the exit code of a process that ended before its guest began,
+// the one that `docker run` gives for an error of the engine itself.
+const exitSetup = 125
+
+// Main lives the process's life and returns its exit code. The calling
+// goroutine must be the main one.
+func Main() int {
+	if err := endOnSignals(); err != nil {
+		fmt.Fprintln(os.Stderr, "wasm-sandbox: installing signal handlers:", err)
+		return exitSetup
+	}
+	// Armed here and not by the fork, which takes a parent outside of the pid
+	// namespace, whose id is 0 in here, for a dead one. Where the parent has died
+	// already, the control socket says so.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		fmt.Fprintln(os.Stderr, "wasm-sandbox: parent-death signal:", err)
+		return exitSetup
+	}
+	control := os.NewFile(wire.ControlFD, "control")
+	var setup wire.Setup
+	if err := wire.Receive(control, &setup); err != nil {
+		if errors.Is(err, io.EOF) {
+			return exitSetup // the parent has ended, and nobody is left to tell
+		}
+		fmt.Fprintln(os.Stderr, "wasm-sandbox: this program is started by containerd-shim-wasm-v1 and cannot be used alone:", err)
+		return exitSetup
+	}
+	instance, err := prepare(&setup)
+	report := wire.Report{}
+	if err != nil {
+		report.Error = err.Error()
+	}
+	if wire.Send(control, report) != nil || err != nil {
+		return exitSetup
+	}
+	if !waitForStart(control) {
+		return exitSetup
+	}
+	return instance.Run(context.Background())
+}
+
+// prepare does everything that can fail: it makes the process the container
+// and loads the module into it.
+func prepare(setup *wire.Setup) (*engine.Instance, error) {
+	if err := jail.EnterRootfs(setup.Spec, setup.Rootfs); err != nil {
+		return nil, err
+	}
+	// Opened while the process may still read every file of the image, as the
+	// kernel does for a program that it executes.
+	name, binary, err := readModule(setup.Module)
+	if err != nil {
+		return nil, err
+	}
+	if err := jail.DropPrivileges(setup.Spec); err != nil {
+		return nil, err
+	}
+	return engine.Load(context.Background(), engine.Config{
+		Name:        name,
+		Binary:      binary,
+		Function:    setup.Module.Function,
+		Args:        setup.Module.Args,
+		Env:         environment(setup.Spec.Process),
+		MemoryLimit: memoryLimit(setup.Spec),
+	})
+}
+
+// environment is the spec's, and PWD where the spec has none: WASI knows no
+// working directory, and guests learn theirs from that variable.
+func environment(process *specs.Process) []string {
+	for _, entry := range process.Env {
+		if strings.HasPrefix(entry, "PWD=") {
+			return process.Env
+		}
+	}
+	return append(process.Env[:len(process.Env):len(process.Env)], "PWD="+process.Cwd)
+}
+
+// memoryLimit returns linux.resources.memory.limit in bytes, 0 where there is none.
+func memoryLimit(spec *specs.Spec) int64 {
+	if spec.Linux == nil || spec.Linux.Resources == nil || spec.Linux.Resources.Memory == nil {
+		return 0
+	}
+	if limit := spec.Linux.Resources.Memory.Limit; limit != nil && *limit > 0 {
+		return *limit
+	}
+	return 0
+}
+
+// waitForStart blocks until the parent says that the guest shall run, which it
+// does with one byte, and lets go of the control socket. It returns false
+// where the parent has ended instead.
+func waitForStart(control *os.File) bool {
+	var start [1]byte
+	n, _ := control.Read(start[:])
+	control.Close()
+	return n == 1
+}

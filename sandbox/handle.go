@@ -1,0 +1,48 @@
+package sandbox
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// handle sends signals to one process and never, as a bare pid would, to
+// another that came after it.
+type handle struct {
+	mu    sync.RWMutex
+	pid   int
+	pidfd int // -1 on kernels before 5.2, which have none
+	done  bool
+}
+
+func newHandle(pid, pidfd int) *handle { return &handle{pid: pid, pidfd: pidfd} }
+
+func (h *handle) signal(sig syscall.Signal) error {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.done {
+		return os.ErrProcessDone
+	}
+	var err error
+	if h.pidfd >= 0 {
+		err = unix.PidfdSendSignal(h.pidfd, sig, nil, 0)
+	} else {
+		err = unix.Kill(h.pid, sig)
+	}
+	if errors.Is(err, unix.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return err
+}
+
+func (h *handle) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.pidfd >= 0 && !h.done {
+		unix.Close(h.pidfd)
+	}
+	h.done = true
+}

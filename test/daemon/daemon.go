@@ -1,0 +1,180 @@
+// Package daemon starts a private containerd: its own root, state and sockets,
+// and only the plugins that running a container needs.
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Daemon is a running containerd.
+type Daemon struct {
+	Dir       string // root, state, sockets and log live below it
+	Path      string // where programs are looked up, as in $PATH
+	Namespace string // the containerd namespace that Ctr works in
+
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error // of cmd.Wait; valid once done is closed
+}
+
+// config has no CRI and so no pod sandbox controller. NRI and the snapshotters
+// of other filesystems only cost time and log lines here.
+const config = `version = 4
+root = %[1]q
+state = %[2]q
+disabled_plugins = [
+  'io.containerd.grpc.v1.cri',
+  'io.containerd.cri.v1.images',
+  'io.containerd.cri.v1.runtime',
+  'io.containerd.podsandbox.controller.v1.podsandbox',
+  'io.containerd.nri.v1.nri',
+  'io.containerd.snapshotter.v1.blockfile',
+  'io.containerd.snapshotter.v1.btrfs',
+  'io.containerd.snapshotter.v1.devmapper',
+  'io.containerd.snapshotter.v1.erofs',
+  'io.containerd.snapshotter.v1.zfs',
+]
+
+[plugins.'io.containerd.server.v1.grpc']
+  address = %[3]q
+[plugins.'io.containerd.server.v1.ttrpc']
+  address = %[4]q
+`
+
+// Start starts containerd from path, a list of folders as in $PATH that is
+// also searched for shims, and waits until it answers or ctx ends. The caller
+// stops it with Stop.
+func Start(ctx context.Context, dir, path, namespace string) (*Daemon, error) {
+	d := &Daemon{Dir: dir, Path: path, Namespace: namespace, done: make(chan struct{})}
+	program, err := d.program("containerd")
+	if err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf(config, d.Root(), d.State(), d.Address(), d.Address()+".ttrpc")
+	file := filepath.Join(dir, "config.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	log, err := os.Create(d.Log())
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+
+	d.cmd = exec.Command(program, "--config", file, "--log-level", "debug")
+	d.cmd.Env = d.environ()
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	if err := d.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		d.err = d.cmd.Wait()
+		close(d.done)
+	}()
+	if err := d.waitReady(ctx); err != nil {
+		return nil, errors.Join(err, d.Stop())
+	}
+	return d, nil
+}
+
+func (d *Daemon) waitReady(ctx context.Context) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := net.Dial("unix", d.Address())
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-d.done:
+			return fmt.Errorf("containerd ended: %v; the end of its log:\n%s", d.err, d.logTail())
+		case <-ctx.Done():
+			return fmt.Errorf("containerd does not answer at %s: %w; the end of its log:\n%s", d.Address(), ctx.Err(), d.logTail())
+		case <-tick.C:
+		}
+	}
+}
+
+// Stop ends containerd and waits for it; containers go on.
+func (d *Daemon) Stop() error {
+	d.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-d.done:
+	case <-time.After(20 * time.Second):
+		d.cmd.Process.Kill()
+		<-d.done
+		return errors.New("containerd had to be killed: it did not end within 20 s of SIGTERM")
+	}
+	return nil
+}
+
+// Pid is containerd's.
+func (d *Daemon) Pid() int { return d.cmd.Process.Pid }
+
+// Alive says whether containerd still runs.
+func (d *Daemon) Alive() bool {
+	select {
+	case <-d.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Address is the path of the gRPC socket.
+func (d *Daemon) Address() string { return filepath.Join(d.Dir, "containerd.sock") }
+
+// Root and State are containerd's folders; Log is its log file, which takes
+// the shims' logs too.
+func (d *Daemon) Root() string  { return filepath.Join(d.Dir, "root") }
+func (d *Daemon) State() string { return filepath.Join(d.Dir, "state") }
+func (d *Daemon) Log() string   { return filepath.Join(d.Dir, "containerd.log") }
+
+// Ctr is a ctr command that speaks to this containerd, not yet started. It is
+// killed when ctx ends.
+func (d *Daemon) Ctr(ctx context.Context, args ...string) *exec.Cmd {
+	program, err := d.program("ctr")
+	cmd := exec.CommandContext(ctx, program, append([]string{"--address", d.Address(), "--namespace", d.Namespace}, args...)...)
+	cmd.Env = d.environ()
+	if err != nil {
+		cmd.Err = err
+	}
+	return cmd
+}
+
+// program finds a program in d.Path, and nowhere else.
+func (d *Daemon) program(name string) (string, error) {
+	for _, dir := range filepath.SplitList(d.Path) {
+		file, err := filepath.Abs(filepath.Join(dir, name))
+		if err != nil {
+			return "", err
+		}
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
+			return file, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not in %s: run `make engines build`", name, d.Path)
+}
+
+func (d *Daemon) environ() []string {
+	return []string{"PATH=" + d.Path + ":/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR=" + os.TempDir()}
+}
+
+func (d *Daemon) logTail() string {
+	data, err := os.ReadFile(d.Log())
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(string(bytes.TrimSpace(data)), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+}

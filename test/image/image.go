@@ -1,0 +1,168 @@
+// Package image writes container images for the tests: files in one plain tar
+// layer and a configuration, as a builder makes them of a `FROM scratch` file.
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Image is one image to be written.
+type Image struct {
+	Name   string            // the whole reference, such as "docker.io/library/hello:latest"
+	Files  map[string]string // path in the image, absolute -> file to be read; mode 0755
+	Config v1.ImageConfig
+}
+
+// nameAnnotation is the one that containerd's importer takes an image's whole
+// name from; the spec's org.opencontainers.image.ref.name holds a mere tag.
+const nameAnnotation = "io.containerd.image.name"
+
+// Write writes an OCI image layout with the images as a tar stream, the form
+// that `ctr image import` reads. Equal images give equal bytes. They are for
+// linux and the architecture of this program: a Wasm module inside is just a
+// file, and this is the form that every engine unpacks.
+func Write(w io.Writer, images ...Image) error {
+	l := &layout{tar: tar.NewWriter(w), written: map[digest.Digest]bool{}}
+	index := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex}
+	for _, img := range images {
+		manifest, err := l.image(img)
+		if err != nil {
+			return fmt.Errorf("image %s: %w", img.Name, err)
+		}
+		manifest.Annotations = map[string]string{nameAnnotation: img.Name}
+		index.Manifests = append(index.Manifests, manifest)
+	}
+	version, err := json.Marshal(v1.ImageLayout{Version: v1.ImageLayoutVersion})
+	if err != nil {
+		return err
+	}
+	if err := l.file(v1.ImageLayoutFile, version); err != nil {
+		return err
+	}
+	data, err := json.Marshal(index)
+	if err != nil {
+		return err
+	}
+	if err := l.file(v1.ImageIndexFile, data); err != nil {
+		return err
+	}
+	return l.tar.Close()
+}
+
+type layout struct {
+	tar     *tar.Writer
+	written map[digest.Digest]bool
+}
+
+func (l *layout) image(img Image) (v1.Descriptor, error) {
+	data, err := layer(img.Files)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	layer, err := l.blob(v1.MediaTypeImageLayer, data)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	platform := v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
+	config, err := l.json(v1.MediaTypeImageConfig, v1.Image{
+		Platform: platform,
+		Config:   img.Config,
+		// The layer is not compressed, so its digest is its diff id.
+		RootFS: v1.RootFS{Type: "layers", DiffIDs: []digest.Digest{layer.Digest}},
+	})
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	manifest, err := l.json(v1.MediaTypeImageManifest, v1.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: v1.MediaTypeImageManifest,
+		Config:    config,
+		Layers:    []v1.Descriptor{layer},
+	})
+	manifest.Platform = &platform
+	return manifest, err
+}
+
+func (l *layout) json(mediaType string, v any) (v1.Descriptor, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	return l.blob(mediaType, data)
+}
+
+func (l *layout) blob(mediaType string, data []byte) (v1.Descriptor, error) {
+	d := digest.FromBytes(data)
+	descriptor := v1.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(data))}
+	if l.written[d] {
+		return descriptor, nil
+	}
+	l.written[d] = true
+	return descriptor, l.file("blobs/sha256/"+d.Encoded(), data)
+}
+
+func (l *layout) file(name string, data []byte) error {
+	return writeFile(l.tar, name, 0o644, data)
+}
+
+// layer packs the files, sorted, each with the folders above it.
+func layer(files map[string]string) ([]byte, error) {
+	var paths []string
+	for path := range files {
+		paths = append(paths, path)
+	}
+	slices.Sort(paths)
+
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	made := map[string]bool{}
+	for _, path := range paths {
+		name, ok := strings.CutPrefix(path, "/")
+		if !ok || !fs.ValidPath(name) {
+			return nil, fmt.Errorf("%q is not a clean absolute path", path)
+		}
+		for i, c := range name {
+			if dir := name[:i] + "/"; c == '/' && !made[dir] {
+				made[dir] = true
+				h := &tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755, ModTime: time.Unix(0, 0)}
+				if err := w.WriteHeader(h); err != nil {
+					return nil, err
+				}
+			}
+		}
+		data, err := os.ReadFile(files[path])
+		if err != nil {
+			return nil, err
+		}
+		if err := writeFile(w, name, 0o755, data); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
+
+func writeFile(w *tar.Writer, name string, mode int64, data []byte) error {
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(data)), ModTime: time.Unix(0, 0)}
+	if err := w.WriteHeader(h); err != nil {
+		return err
+	}
+	_, err := w.Write(data)
+	return err
+}
