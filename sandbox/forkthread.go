@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
@@ -69,10 +70,27 @@ func openNamespaces(joins []jail.Join) (opened namespaces, err error) {
 	return opened, nil
 }
 
+// take removes the namespace of the given kind and hands it to the caller.
+func (n *namespaces) take(flag int) (namespace, bool) {
+	i := slices.IndexFunc(*n, func(ns namespace) bool { return ns.Flag == flag })
+	if i < 0 {
+		return namespace{}, false
+	}
+	taken := (*n)[i]
+	*n = slices.Delete(*n, i, i+1)
+	return taken, true
+}
+
 func (n namespaces) close() {
 	for _, ns := range n {
 		ns.file.Close()
 	}
+}
+
+// ownNames are the files of a thread's own namespaces, below /proc/thread-self/ns.
+var ownNames = map[int]string{
+	unix.CLONE_NEWNET: "net", unix.CLONE_NEWIPC: "ipc", unix.CLONE_NEWUTS: "uts",
+	unix.CLONE_NEWCGROUP: "cgroup", unix.CLONE_NEWPID: "pid",
 }
 
 // enter joins the namespaces one by one. The function it returns, which is to
@@ -89,7 +107,7 @@ func (n namespaces) enter() (back func() bool, err error) {
 		return fit
 	}
 	for _, ns := range n {
-		file, err := os.Open("/proc/thread-self/ns/" + ns.Proc)
+		file, err := os.Open("/proc/thread-self/ns/" + ownNames[ns.Flag])
 		if err != nil {
 			return back, fmt.Errorf("linux.namespaces[%s]: %w", ns.Type, err)
 		}

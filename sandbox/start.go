@@ -22,7 +22,9 @@ var environment = []string{
 	// One guest computes on one thread. More would only cost memory.
 	"GOMAXPROCS=1",
 	// Compiled guest code cannot be preempted: asking it to stop only costs time.
-	"GODEBUG=asyncpreemptoff=1",
+	// And the Go runtime shall not look for a processor limit, for which it opens
+	// the host's cgroup files and keeps them open.
+	"GODEBUG=asyncpreemptoff=1,containermaxprocs=0,updatemaxprocs=0",
 }
 
 // program returns the path of the sandbox process's program.
@@ -53,47 +55,77 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 	if err != nil {
 		return 0, -1, err
 	}
-	defer join.close()
+	defer func() { join.close() }()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return 0, -1, err
 	}
 	defer null.Close()
 
-	pidfd = -1
-	attr := &syscall.ProcAttr{
-		Dir: "/",
-		Env: environment,
-		Sys: &syscall.SysProcAttr{
-			Cloneflags: cloneFlags,
-			Setsid:     true,
-			PidFD:      &pidfd,
-		},
-	}
+	var files []uintptr
 	for _, file := range []*os.File{cfg.Stdin, cfg.Stdout, cfg.Stderr, control} {
 		if file == nil {
 			file = null
 		}
-		attr.Files = append(attr.Files, file.Fd())
+		files = append(files, file.Fd())
 	}
+	cgroup := -1
 	if cfg.CgroupDir != nil {
-		attr.Sys.UseCgroupFD = true
-		attr.Sys.CgroupFD = int(cfg.CgroupDir.Fd())
-	}
-	if cloneFlags&syscall.CLONE_NEWUSER != 0 {
-		attr.Sys.UidMappings = idMappings(cfg.Spec.Linux.UIDMappings)
-		attr.Sys.GidMappings = idMappings(cfg.Spec.Linux.GIDMappings)
-		attr.Sys.GidMappingsEnableSetgroups = true
-		attr.Sys.Credential = &syscall.Credential{}
+		cgroup = int(cfg.CgroupDir.Fd())
 	}
 	// The arguments are only what ps shows.
 	argv := append([]string{programName}, cfg.Module.Args...)
-	err = onForkThread(join, func() (err error) {
-		if pid, err = syscall.ForkExec(path, argv, attr); err != nil {
+
+	fork := func() (err error) {
+		pid, pidfd, err = forkExec(cfg.Spec, path, argv, files, cloneFlags, cgroup)
+		return err
+	}
+	if user, ok := join.take(syscall.CLONE_NEWUSER); ok {
+		defer user.file.Close()
+		program, err := os.Open(path)
+		if err != nil {
+			return 0, -1, err
+		}
+		defer program.Close()
+		fork = func() (err error) {
+			pid, pidfd, err = joinExec(inside{
+				program: program,
+				argv:    argv,
+				env:     environment,
+				files:   files,
+				user:    int(user.file.Fd()),
+				mount:   -1,
+				unshare: cloneFlags &^ syscall.CLONE_NEWPID,
+				newPID:  cloneFlags&syscall.CLONE_NEWPID != 0,
+				cgroup:  cgroup,
+			})
+			return err
+		}
+	}
+	err = onForkThread(join, func() error {
+		if err := fork(); err != nil {
 			return fmt.Errorf("starting %s: %w", path, err)
 		}
 		return nil
 	})
+	return pid, pidfd, err
+}
+
+// forkExec starts a process in new namespaces. It must run on the fork thread.
+func forkExec(spec *specs.Spec, path string, argv []string, files []uintptr, cloneFlags uintptr, cgroup int) (pid, pidfd int, err error) {
+	pidfd = -1
+	sys := &syscall.SysProcAttr{Cloneflags: cloneFlags, Setsid: true, PidFD: &pidfd}
+	if cgroup >= 0 {
+		sys.UseCgroupFD = true
+		sys.CgroupFD = cgroup
+	}
+	if cloneFlags&syscall.CLONE_NEWUSER != 0 {
+		sys.UidMappings = idMappings(spec.Linux.UIDMappings)
+		sys.GidMappings = idMappings(spec.Linux.GIDMappings)
+		sys.GidMappingsEnableSetgroups = true
+		sys.Credential = &syscall.Credential{}
+	}
+	pid, err = syscall.ForkExec(path, argv, &syscall.ProcAttr{Dir: "/", Env: environment, Files: files, Sys: sys})
 	return pid, pidfd, err
 }
 

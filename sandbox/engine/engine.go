@@ -1,31 +1,154 @@
-// Package engine runs one WebAssembly module in wazero.
+// Package engine runs one WebAssembly module in wazero. It is made for a
+// process that does nothing else: the module's standard streams are the
+// process's, its root directory is the process's, and a message about a module
+// that failed goes to the process's standard error.
 package engine
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 )
 
 // Config says what runs and how.
 type Config struct {
 	// Name is the module's path, for messages.
 	Name string
-	// Binary is the module.
+	// Binary is the module. Load keeps no reference to it.
 	Binary []byte
 	// Function is the export that is called; empty means _start.
 	Function string
-	// Args and Env are the guest's.
+	// Args and Env are the guest's; of a variable that occurs twice in Env the
+	// last value counts. wasi-libc starts every program in "/", Go's in PWD: a
+	// caller that has a working directory puts PWD into Env.
 	Args, Env []string
-	// MemoryLimit is the memory limit of the container's cgroup in bytes; 0 is none.
+	// MemoryLimit is the memory limit of the container's cgroup in bytes; 0 is
+	// none. The guest's memory ends below it, so that a guest that asks for too
+	// much sees memory.grow fail before the kernel kills the process.
 	MemoryLimit int64
 }
 
-// Instance is a loaded module.
-type Instance struct{}
+// Instance is a loaded module. It lives as long as the process.
+type Instance struct {
+	name     string
+	function string
+	// instantiate makes the module an instance. Load has done so already,
+	// unless the module's start section would have run guest code then.
+	instantiate func(context.Context) (api.Module, error)
+	module      api.Module
+}
 
 // Load compiles the module and links its imports; no guest code runs. Its
-// error is a sentence for the person who asked for the container.
-func Load(ctx context.Context, cfg Config) (*Instance, error) { return nil, errors.New("not written yet") }
+// error is a sentence for the person who asked for the container: it names the
+// module, what is wrong with it and, where there is one, the remedy.
+//
+// Load is called once in a process, before any other goroutine computes. It
+// gives back to the kernel what compiling took.
+func Load(ctx context.Context, cfg Config) (*Instance, error) {
+	if cfg.Function == "" {
+		cfg.Function = startFunction
+	}
+	instance, err := load(ctx, &cfg)
+	if err != nil {
+		return nil, fmt.Errorf("module %s %w", cfg.Name, err)
+	}
+	return instance, nil
+}
 
-// Run calls the entry function and returns the exit code of the container.
-func (i *Instance) Run(ctx context.Context) int { return 125 }
+// load does Load's work; it clears cfg.Binary once it is through with it.
+func load(ctx context.Context, cfg *Config) (instance *Instance, err error) {
+	defer recoverFailure(&err)
+	if err := recognise(cfg.Binary); err != nil {
+		return nil, err
+	}
+	shape := scan(cfg.Binary)
+	if err := shape.supported(); err != nil {
+		return nil, err
+	}
+	runtime := wazero.NewRuntimeWithConfig(ctx, runtimeConfig(shape))
+	host, err := provide(ctx, runtime, shape)
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := runtime.CompileModule(ctx, cfg.Binary)
+	if err != nil {
+		return nil, explain(err, shape)
+	}
+	if err := host.checkTypes(compiled); err != nil {
+		return nil, err
+	}
+	if err := checkEntry(compiled, cfg.Function); err != nil {
+		return nil, err
+	}
+	code := len(shape.code)
+	cfg.Binary, shape.code = nil, nil
+	debug.FreeOSMemory()
+
+	memory := &allocator{limit: share(cfg.MemoryLimit, code)}
+	if err := shape.fits(memory.limit, cfg.MemoryLimit); err != nil {
+		return nil, err
+	}
+	world := moduleConfig(cfg)
+	instance = &Instance{name: cfg.Name, function: cfg.Function}
+	instance.instantiate = func(ctx context.Context) (module api.Module, err error) {
+		defer recoverFailure(&err)
+		ctx = experimental.WithMemoryAllocator(ctx, memory)
+		return runtime.InstantiateModule(ctx, compiled, world)
+	}
+	if shape.hasStart {
+		return instance, nil
+	}
+	if instance.module, err = instance.instantiate(ctx); err != nil {
+		return nil, fmt.Errorf("cannot be instantiated: %w", err)
+	}
+	return instance, nil
+}
+
+// recoverFailure makes an error of what wazero and the allocator panic with
+// where the kernel refuses them memory.
+func recoverFailure(err *error) {
+	if r := recover(); r != nil {
+		*err = &hostFailure{fmt.Sprint(r)}
+	}
+}
+
+// Run calls the entry function, and before it the initialize function of a
+// reactor. It returns the exit code of the container: what the guest exited
+// with, modulo 256 as for any process; the result of an entry function that
+// has one, likewise; 134 where the guest trapped and 125 where the host failed
+// it, both with a message on the standard error. It may be called once.
+func (i *Instance) Run(ctx context.Context) int {
+	code, err := i.run(ctx)
+	if err == nil {
+		return code
+	}
+	message, code := outcome(i.name, err)
+	fmt.Fprint(os.Stderr, message)
+	return code
+}
+
+func (i *Instance) run(ctx context.Context) (int, error) {
+	if i.module == nil {
+		module, err := i.instantiate(ctx)
+		if err != nil {
+			return 0, err
+		}
+		i.module = module
+	}
+	if initialize := i.module.ExportedFunction(initializeFunction); initialize != nil &&
+		i.function != startFunction && i.function != initializeFunction {
+		if _, err := initialize.Call(ctx); err != nil {
+			return 0, err
+		}
+	}
+	results, err := i.module.ExportedFunction(i.function).Call(ctx)
+	if err != nil || len(results) == 0 {
+		return 0, err
+	}
+	return exitCode(uint32(results[0])), nil
+}

@@ -167,7 +167,11 @@ func (d *Daemon) program(name string) (string, error) {
 }
 
 func (d *Daemon) environ() []string {
-	return []string{"PATH=" + d.Path + ":/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR=" + os.TempDir()}
+	return []string{
+		"PATH=" + d.Path + ":/usr/sbin:/usr/bin:/sbin:/bin",
+		"TMPDIR=" + os.TempDir(),
+		"CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1", // of cgroup v1, before every output of ctr
+	}
 }
 
 func (d *Daemon) logTail() string {

@@ -5,6 +5,7 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	_ "crypto/sha256" // go-digest uses what is linked in
 	"encoding/json"
 	"fmt"
 	"io"

@@ -1,0 +1,132 @@
+# Every goal with a comment behind ## is shown by `make help`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+module   := github.com/containerd-shim-wasm/containerd-shim-wasm
+programs := bin/containerd-shim-wasm-v1 bin/wasm-sandbox
+engines  := .engines/bin
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+stamp    := -X $(module)/shim/bootstrap.version=$(VERSION) -X $(module)/shim/bootstrap.revision=$(REVISION)
+
+go_sources = $(shell find $(1) -name '*.go' -o -name '*.s' -o -name go.mod -o -name go.sum)
+sources   := go.mod go.sum $(call go_sources,cmd shim oci sandbox cgroups)
+
+static := CGO_ENABLED=0 go build -trimpath -ldflags
+
+# The race detector needs cgo and a C compiler; `make test-unit RACE=` goes without.
+RACE ?= -race
+
+##@ Use
+
+.PHONY: help build install demo
+help: ## this text
+	@awk -F ':.*## ' ' \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: $(programs) ## bin/containerd-shim-wasm-v1 and bin/wasm-sandbox
+
+install: build ## both programs to $(DESTDIR)$(PREFIX)/bin
+	@install -d $(DESTDIR)$(PREFIX)/bin
+	@install -m 0755 $(programs) $(DESTDIR)$(PREFIX)/bin/
+	@echo "  installed $(notdir $(programs)) to $(DESTDIR)$(PREFIX)/bin"
+
+demo: build $(engines)/containerd $(engines)/ctr .engines/demo .engines/hello.wasm ## run a Wasm container under a private containerd (needs root and Go alone)
+	@.engines/demo -path bin:$(engines) .engines/hello.wasm
+
+##@ Test
+
+.PHONY: engines guests test test-unit test-e2e test-vm bench lint
+engines: $(addprefix $(engines)/,containerd ctr containerd-shim-runc-v2 runc) ## the engines that the tests drive, to .engines/bin
+
+guests: compilers ## the modules that the tests run, to .engines/guests
+	@go run ./test/guests/build
+
+test: lint test-unit test-e2e test-vm ## all of the following
+
+lint: ## gofmt and go vet, amd64 and arm64
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [[ $$unformatted ]]; then echo "run gofmt -w on:" $$unformatted >&2; exit 1; fi
+	@for arch in amd64 arm64; do for dir in . test/e2e; do \
+		test/step "go vet $$dir for $$arch" env GOARCH=$$arch CGO_ENABLED=0 go vet -C $$dir ./...; \
+	done; done
+
+test-unit: guests ## the packages' own tests, with the race detector (needs root)
+	@test/step "unit tests" go test $(RACE) -timeout 15m ./...
+
+test-e2e: build engines guests .engines/tests/e2e.test $(engines)/native ## a real containerd runs real guests (needs root)
+	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/e2e.test -test.timeout 20m $(E2E_ARGS)
+
+test-vm: build engines guests .engines/tests/e2e.test $(engines)/native ## the same on cgroup v2, in a virtual machine (needs root)
+	@CGO_ENABLED=0 go test -c -o .engines/tests/cgroups.test ./cgroups
+	@CGO_ENABLED=0 go test -c -o .engines/tests/jail.test ./sandbox/jail
+	@test/vm/run .engines/tests/cgroups.test -- .engines/tests/jail.test -- .engines/tests/e2e.test
+
+bench: build ## sizes of the programs
+	@stat -c '  %n: %s bytes' $(programs)
+
+.PHONY: clean compilers toolchain
+clean: ## remove what was built; .engines, which is dear to build, stays
+	rm -rf bin
+
+# The C compiler is for runc and the race detector.
+compilers:
+	@test/deps
+	@test/deps gcc libc6-dev
+
+# ---- what is built ----
+
+bin/containerd-shim-wasm-v1: $(sources) .engines/stamp
+	@test/step "build $(@F)" env $(static) "-s -w $(stamp)" -o $@ ./cmd/$(@F)
+	@touch $@
+
+bin/wasm-sandbox: $(sources)
+	@test/step "build $(@F)" env $(static) "-s -w" -o $@ ./cmd/$(@F)
+	@touch $@
+
+# Changes only when the version does.
+.PHONY: FORCE
+.engines/stamp: FORCE
+	@mkdir -p $(@D)
+	@[[ "$$(cat $@ 2>/dev/null)" == "$(stamp)" ]] || echo "$(stamp)" >$@
+
+containerd_version = $(shell cd test/engines/containerd && go list -m -f '{{.Version}}' github.com/containerd/containerd/v2)
+
+$(addprefix $(engines)/,containerd ctr containerd-shim-runc-v2): $(engines)/%: test/engines/containerd/go.mod test/engines/containerd/go.sum
+	@test/step "build $* (the first time takes minutes)" env -C test/engines/containerd \
+		$(static) "-s -w -X github.com/containerd/containerd/v2/version.Version=$(containerd_version)" \
+		-o $(CURDIR)/$@ github.com/containerd/containerd/v2/cmd/$*
+	@touch $@
+
+# Static, because it also runs in a virtual machine that has no libraries.
+$(engines)/runc: test/engines/runc/go.mod test/engines/runc/go.sum
+	@test/deps gcc libc6-dev libseccomp-dev pkg-config
+	@test/step "build runc" env -C test/engines/runc CGO_ENABLED=1 go build -trimpath \
+		-tags seccomp,netgo,osusergo -ldflags "-s -w -extldflags -static" \
+		-o $(CURDIR)/$@ github.com/opencontainers/runc
+	@touch $@
+
+.engines/demo: go.mod go.sum $(call go_sources,test/demo test/daemon test/image test/isolate)
+	@test/step "build the demo" env $(static) "-s -w" -o $@ ./test/demo
+	@touch $@
+
+.engines/hello.wasm: test/guests/go/hello/main.go
+	@test/step "build the guest hello.wasm" env GOOS=wasip1 GOARCH=wasm go build -trimpath -ldflags "-s -w" -o $@ ./test/guests/go/hello
+	@touch $@
+
+.engines/tests/e2e.test: go.mod go.sum $(call go_sources,test/e2e test/daemon test/image test/isolate)
+	@test/step "build the end-to-end tests" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
+	@touch $@
+
+$(engines)/native: test/e2e/native/main.go
+	@test/step "build a native program for comparison" env -C test/e2e $(static) "-s -w" -o $(CURDIR)/$@ ./native
+	@touch $@

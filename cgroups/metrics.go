@@ -1,0 +1,54 @@
+package cgroups
+
+import (
+	"fmt"
+	"io/fs"
+
+	"github.com/containerd/cgroups/v3/cgroup1"
+	"github.com/containerd/cgroups/v3/cgroup2"
+)
+
+// Metrics measures the group: a *stats.Metrics of containerd/cgroups/v3, of its
+// cgroup2/stats on a v2 host and else of cgroup1/stats, which is what containerd,
+// CRI and Docker can read. The error wraps fs.ErrNotExist where there is no group.
+func (g *Group) Metrics() (any, error) {
+	if !g.exists() {
+		return nil, fmt.Errorf("control group %s: %w", g.name, fs.ErrNotExist)
+	}
+	if g.v2 {
+		group, err := cgroup2.Load(g.name)
+		if err != nil {
+			return nil, fmt.Errorf("control group %s: %w", g.name, err)
+		}
+		metrics, err := group.Stat()
+		if err != nil {
+			return nil, fmt.Errorf("metrics of control group %s: %w", g.name, err)
+		}
+		return metrics, nil
+	}
+	group, err := g.loadV1()
+	if err != nil {
+		return nil, fmt.Errorf("control group %s: %w", g.name, err)
+	}
+	// Kernels lack some files: swap without swap accounting, for one.
+	metrics, err := group.Stat(cgroup1.IgnoreNotExist)
+	if err != nil {
+		return nil, fmt.Errorf("metrics of control group %s: %w", g.name, err)
+	}
+	return metrics, nil
+}
+
+// loadV1 looks the hierarchies up once, as that reads the mount table, and keeps
+// only those that have the group: call it when the group is complete.
+func (g *Group) loadV1() (cgroup1.Cgroup, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.v1Metrics == nil {
+		group, err := cgroup1.Load(cgroup1.StaticPath(g.name))
+		if err != nil {
+			return nil, err
+		}
+		g.v1Metrics = group
+	}
+	return g.v1Metrics, nil
+}

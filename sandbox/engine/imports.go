@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+)
+
+// host is what the runtime provides: functions by module and name.
+type host map[string]map[string]api.FunctionDefinition
+
+// provide makes the host modules that the module imports from, and names the
+// imports that none of them has.
+func provide(ctx context.Context, runtime wazero.Runtime, s *shape) (host, error) {
+	provided := host{}
+	var missing []importName
+	for _, imp := range s.imports {
+		if imp.module == wasi_snapshot_preview1.ModuleName && provided[imp.module] == nil {
+			if _, err := wasi_snapshot_preview1.Instantiate(ctx, runtime); err != nil {
+				return nil, fmt.Errorf("needs %s, which cannot be set up: %w", imp.module, err)
+			}
+			provided[imp.module] = runtime.Module(imp.module).ExportedFunctionDefinitions()
+		}
+		if imp.kind != kindFunc || provided[imp.module][imp.name] == nil {
+			missing = append(missing, imp)
+		}
+	}
+	return provided, missingImports(missing)
+}
+
+// missingImports names at most a few of them, and what each module of them
+// tells about the program.
+func missingImports(missing []importName) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	var names, hints []string
+	for _, imp := range missing {
+		names = append(names, imp.module+"."+imp.name)
+		if hint := hintFor(imp); hint != "" && !slices.Contains(hints, hint) {
+			hints = append(hints, hint)
+		}
+	}
+	message := "imports " + listed(names) + ", which this runtime does not provide"
+	for _, hint := range hints {
+		message += "; " + hint
+	}
+	return fmt.Errorf("%s", message)
+}
+
+// hintFor says what an import that nobody provides gives away.
+func hintFor(imp importName) string {
+	switch module := imp.module; {
+	case module == "wasi_unstable":
+		return "wasi_unstable is the preview of WASI before preview 1: build it with a current compiler"
+	case module == "wasi_snapshot_preview2" || strings.HasPrefix(module, "wasi:"):
+		return module + " belongs to WASI 0.2 components: build it for WASI preview 1 (wasm32-wasip1)"
+	case module == "wasi" && imp.name == "thread-spawn", imp.kind == kindMemory:
+		return "it was built for wasi-threads: build it without threads"
+	case module == wasi_snapshot_preview1.ModuleName && strings.HasPrefix(imp.name, "sock_"):
+		return "sockets beyond WASI preview 1 are an extension of some runtimes"
+	case module == wasi_snapshot_preview1.ModuleName:
+		return "WASI preview 1 has no such function"
+	case strings.HasPrefix(module, "wasi_"):
+		return module + " is an extension of WASI of some runtimes"
+	case module == "env" || module == "a":
+		return "it was built for a host in JavaScript, such as Emscripten's, or with symbols left undefined"
+	case module == "go" || module == "gojs":
+		return "it was built for a browser: build it with GOOS=wasip1"
+	case strings.HasPrefix(module, "__wbindgen") || module == "wbg":
+		return "it was built with wasm-bindgen for a browser"
+	}
+	return ""
+}
+
+// listed joins names, and counts those that would be too many to read.
+func listed(names []string) string {
+	const shown = 8
+	if more := len(names) - shown; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
+// checkTypes compares the imported functions with the host's. All of them are
+// there: provide has seen to that.
+func (h host) checkTypes(compiled wazero.CompiledModule) error {
+	for _, wanted := range compiled.ImportedFunctions() {
+		module, name, _ := wanted.Import()
+		if have := h[module][name]; signature(wanted) != signature(have) {
+			return fmt.Errorf("imports %s.%s as a function %s, but it is %s",
+				module, name, signature(wanted), signature(have))
+		}
+	}
+	return nil
+}
+
+// signature is a function's type in the notation of the specification:
+// [parameters] -> [results].
+func signature(f api.FunctionDefinition) string {
+	types := func(types []api.ValueType) string {
+		names := make([]string, len(types))
+		for i, t := range types {
+			names[i] = api.ValueTypeName(t)
+		}
+		return "[" + strings.Join(names, " ") + "]"
+	}
+	return types(f.ParamTypes()) + " -> " + types(f.ResultTypes())
+}

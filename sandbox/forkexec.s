@@ -1,0 +1,1 @@
+// Empty: it lets forkexec.go declare functions without bodies.

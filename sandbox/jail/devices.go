@@ -1,0 +1,136 @@
+package jail
+
+import (
+	"fmt"
+	"path"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// defaultDevices are in every container: runtime-spec config-linux.md,
+// "Default Devices", less console and ptmx.
+var defaultDevices = []specs.LinuxDevice{
+	{Path: "/dev/null", Type: "c", Major: 1, Minor: 3},
+	{Path: "/dev/zero", Type: "c", Major: 1, Minor: 5},
+	{Path: "/dev/full", Type: "c", Major: 1, Minor: 7},
+	{Path: "/dev/random", Type: "c", Major: 1, Minor: 8},
+	{Path: "/dev/urandom", Type: "c", Major: 1, Minor: 9},
+	{Path: "/dev/tty", Type: "c", Major: 5, Minor: 0},
+}
+
+var deviceLinks = []struct{ name, target string }{
+	{"fd", "/proc/self/fd"},
+	{"stdin", "/proc/self/fd/0"},
+	{"stdout", "/proc/self/fd/1"},
+	{"stderr", "/proc/self/fd/2"},
+}
+
+var deviceTypes = map[string]uint32{"c": unix.S_IFCHR, "u": unix.S_IFCHR, "b": unix.S_IFBLK, "p": unix.S_IFIFO}
+
+func checkDevices(s *specs.Spec) error {
+	for i, d := range s.Linux.Devices {
+		field := fmt.Sprintf("linux.devices[%d]", i)
+		if err := checkPath(field+".path", d.Path); err != nil {
+			return err
+		}
+		if deviceTypes[d.Type] == 0 {
+			return fmt.Errorf("%s.type: %q is none of c, u, b and p", field, d.Type)
+		}
+		if d.Type != "p" && (d.Major < 0 || d.Minor < 0 || d.Major >= 1<<32 || d.Minor >= 1<<32) {
+			return fmt.Errorf("%s: %d:%d is not a device number", field, d.Major, d.Minor)
+		}
+	}
+	return nil
+}
+
+// makeDevices fills /dev, unless it is the host's.
+func (c *container) makeDevices() error {
+	for _, m := range c.spec.Mounts {
+		if o, _ := parseOptions(m); o.bind && path.Clean(m.Destination) == "/dev" {
+			return nil
+		}
+	}
+	for _, d := range defaultDevices {
+		if err := c.makeDevice(d); err != nil {
+			return fmt.Errorf("default device %s: %w", d.Path, err)
+		}
+	}
+	for i, d := range c.spec.Linux.Devices {
+		if err := c.makeDevice(d); err != nil {
+			return fmt.Errorf("linux.devices[%d]: %s: %w", i, d.Path, err)
+		}
+	}
+	dev, err := makeDirs(c.root, "/dev")
+	if err != nil {
+		return fmt.Errorf("/dev: %w", err)
+	}
+	defer unix.Close(dev)
+	for _, link := range deviceLinks {
+		if err := unix.Symlinkat(link.target, dev, link.name); err != nil && err != unix.EEXIST {
+			return fmt.Errorf("/dev/%s: %w", link.name, err)
+		}
+	}
+	// The terminals of a container are those of its own devpts.
+	if err := unix.Unlinkat(dev, "ptmx", 0); err != nil && err != unix.ENOENT {
+		return fmt.Errorf("/dev/ptmx: %w", err)
+	}
+	if err := unix.Symlinkat("pts/ptmx", dev, "ptmx"); err != nil {
+		return fmt.Errorf("/dev/ptmx: %w", err)
+	}
+	return nil
+}
+
+// makeDevice makes a device node. A user namespace may not, so there the
+// host's node of the same path is mounted instead.
+func (c *container) makeDevice(d specs.LinuxDevice) error {
+	kind := deviceTypes[d.Type]
+	number := unix.Mkdev(uint32(d.Major), uint32(d.Minor))
+	if kind == unix.S_IFIFO {
+		number = 0
+	}
+	if c.userNS && kind != unix.S_IFIFO {
+		return c.bindDevice(d.Path, kind, number)
+	}
+	dir, name := path.Split(path.Clean(d.Path))
+	parent, err := makeDirs(c.root, dir)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(parent)
+	mode := uint32(0o666)
+	if d.FileMode != nil {
+		mode = uint32(d.FileMode.Perm())
+	}
+	err = unix.Mknodat(parent, name, kind|mode, int(number))
+	if err == unix.EEXIST {
+		var st unix.Stat_t
+		if err := unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return err
+		}
+		if st.Mode&unix.S_IFMT != kind || st.Rdev != number {
+			return fmt.Errorf("the image has something else there")
+		}
+	} else if err != nil {
+		return err
+	}
+	uid, gid := 0, 0
+	if d.UID != nil {
+		uid = int(*d.UID)
+	}
+	if d.GID != nil {
+		gid = int(*d.GID)
+	}
+	return unix.Fchownat(parent, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+func (c *container) bindDevice(where string, kind uint32, number uint64) error {
+	var st unix.Stat_t
+	if err := unix.Stat(where, &st); err != nil {
+		return fmt.Errorf("a user namespace needs the host's device: %w", err)
+	}
+	if st.Mode&unix.S_IFMT != kind || st.Rdev != number {
+		return fmt.Errorf("a user namespace needs the host's device, and the host has another one there")
+	}
+	return c.bind(where, where, options{})
+}

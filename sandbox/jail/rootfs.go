@@ -1,0 +1,128 @@
+package jail
+
+import (
+	"fmt"
+	"path/filepath"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// container is what the set-up of one container shares.
+type container struct {
+	spec    *specs.Spec
+	root    int // the mount of the root file system
+	userNS  bool
+	cgroups []hierarchy
+	covers  covers
+}
+
+// EnterRootfs makes the mounts, devices, host name and sysctls of the spec and
+// leaves the process in the container's root file system, in /. rootfs is the
+// absolute path of that file system as the host sees it.
+//
+// The process must be in the namespaces that Namespaces named and in the cgroup
+// it is to stay in, have all capabilities over them, and see the host's /proc,
+// /dev and /sys. It leaves no descriptor open. After an error the process is
+// neither here nor there and must exit.
+func EnterRootfs(spec *specs.Spec, rootfs string) (err error) {
+	// The modes that are asked for are the modes that files get.
+	unix.Umask(0)
+	c := &container{spec: spec, covers: covers{empty: -1, null: -1}}
+	defer c.covers.close()
+	c.userNS, _ = namespace(spec, specs.UserNamespace)
+
+	// The paths of the process's cgroups read as "/" once it has a namespace
+	// of its own for them.
+	if c.cgroups, err = ownHierarchies(spec); err != nil {
+		return err
+	}
+	if _, created := namespace(spec, specs.CgroupNamespace); created {
+		if err := unshareCgroup(); err != nil {
+			return err
+		}
+	}
+	if err := configureKernel(spec); err != nil {
+		return err
+	}
+	if err := c.openRoot(rootfs); err != nil {
+		return err
+	}
+	defer unix.Close(c.root)
+	for i, m := range spec.Mounts {
+		if err := c.mount(m); err != nil {
+			return fmt.Errorf("mounts[%d]: %s: %w", i, describe(m), err)
+		}
+	}
+	if err := c.makeDevices(); err != nil {
+		return err
+	}
+	cwd, err := makeDirs(c.root, spec.Process.Cwd)
+	if err != nil {
+		return fmt.Errorf("process.cwd: %s: %w", spec.Process.Cwd, err)
+	}
+	unix.Close(cwd)
+	if err := c.protectPaths(); err != nil {
+		return err
+	}
+	if spec.Root.Readonly {
+		if err := setAttributes(c.root, mountFlags["ro"], false); err != nil {
+			return fmt.Errorf("root.readonly: %w", err)
+		}
+	}
+	return c.pivot()
+}
+
+// openRoot cuts the process's mounts off from those of the host and opens a
+// mount of its own of the root file system, over the one that is there.
+func (c *container) openRoot(rootfs string) error {
+	if !filepath.IsAbs(rootfs) || filepath.Clean(rootfs) == "/" {
+		return fmt.Errorf("root.path: %q is not an absolute path other than /", rootfs)
+	}
+	// Slaves still see what the host mounts below a volume; nothing comes back.
+	cut := propagations["rslave"]
+	if p := c.spec.Linux.RootfsPropagation; p != "" && propagations[p].kind == unix.MS_PRIVATE {
+		cut = propagations["rprivate"]
+	}
+	if err := unix.Mount("", "/", "", uintptr(cut.kind)|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("cutting the container's mounts off from the host's: %w", err)
+	}
+	dir, err := unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("root.path: %s: %w", rootfs, err)
+	}
+	defer unix.Close(dir)
+	c.root, err = cloneMount(dir, true)
+	if err != nil {
+		return fmt.Errorf("root.path: %s: %w", rootfs, err)
+	}
+	if err := attach(c.root, dir); err != nil {
+		unix.Close(c.root)
+		return fmt.Errorf("root.path: %s: %w", rootfs, err)
+	}
+	return nil
+}
+
+// pivot makes c.root the root directory and lets go of the host's, which the
+// kernel has then put on top of it: pivot_root(2), NOTES.
+func (c *container) pivot() error {
+	if err := unix.Fchdir(c.root); err != nil {
+		return fmt.Errorf("entering the root file system: %w", err)
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("making the root file system the root directory: %w", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("letting go of the host's root directory: %w", err)
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return fmt.Errorf("entering the root file system: %w", err)
+	}
+	// A shared or unbindable root could not have been moved.
+	if p := c.spec.Linux.RootfsPropagation; p != "" && propagations[p].kind != unix.MS_PRIVATE {
+		if err := setPropagation(c.root, propagations[p]); err != nil {
+			return fmt.Errorf("linux.rootfsPropagation: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,453 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// TestMain builds the sandbox program beside the test's own, where Create looks for it.
+func TestMain(m *testing.M) {
+	self, err := os.Executable()
+	if err == nil {
+		// A user namespace's root must be able to execute it.
+		err = openToAll(filepath.Dir(self))
+	}
+	if err == nil {
+		build := exec.Command("go", "build", "-o", filepath.Join(filepath.Dir(self), programName), "../cmd/"+programName)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		build.Stderr = os.Stderr
+		err = build.Run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "building the sandbox program:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+const (
+	// (module (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
+	//   (func (export "_start") i32.const 7 call 0))
+	exits = "\x00asm\x01\x00\x00\x00\x01\x08\x02\x60\x01\x7f\x00\x60\x00\x00\x02\x24\x01\x16wasi_snapshot_preview1\x09proc_exit\x00\x00" +
+		"\x03\x02\x01\x01\x07\x0a\x01\x06_start\x00\x01\x0a\x08\x01\x06\x00\x41\x07\x10\x00\x0b"
+	// (module (func (export "_start") (loop (br 0))))
+	spins = "\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x07\x0a\x01\x06_start\x00\x00\x0a\x09\x01\x07\x00\x03\x40\x0c\x00\x0b\x0b"
+)
+
+// newConfig returns a container that runs the module, with namespaces of its own.
+func newConfig(t *testing.T, module string) Config {
+	t.Helper()
+	rootfs := t.TempDir()
+	if err := os.WriteFile(filepath.Join(rootfs, "app.wasm"), []byte(module), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return Config{
+		ID:     "test",
+		Rootfs: rootfs,
+		Module: Module{Paths: []string{"/app.wasm"}, Args: []string{"/app.wasm"}},
+		Spec: &specs.Spec{
+			Version: specs.Version,
+			Root:    &specs.Root{Path: rootfs},
+			Process: &specs.Process{Cwd: "/", Args: []string{"/app.wasm"}},
+			Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{
+				{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace},
+				{Type: specs.UTSNamespace}, {Type: specs.NetworkNamespace},
+			}},
+		},
+	}
+}
+
+// create creates a process that is gone when the test is.
+func create(t *testing.T, cfg Config) *Process {
+	t.Helper()
+	p, err := Create(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = p.Signal(unix.SIGKILL)
+		var status unix.WaitStatus
+		_, _ = unix.Wait4(p.Pid(), &status, 0, nil)
+		p.Close()
+	})
+	return p
+}
+
+// wait waits for the process and returns its exit status as shells write it.
+func wait(t *testing.T, p *Process) int {
+	t.Helper()
+	ended := make(chan unix.WaitStatus, 1)
+	go func() {
+		var status unix.WaitStatus
+		if _, err := unix.Wait4(p.Pid(), &status, 0, nil); err == nil {
+			ended <- status
+		}
+	}()
+	select {
+	case status := <-ended:
+		if status.Signaled() {
+			return 128 + int(status.Signal())
+		}
+		return status.ExitStatus()
+	case <-time.After(20 * time.Second):
+		t.Fatal("the process did not end")
+		return -1
+	}
+}
+
+func namespaceOf(t *testing.T, pid any, name string) string {
+	t.Helper()
+	link, err := os.Readlink(fmt.Sprintf("/proc/%v/ns/%s", pid, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return link
+}
+
+func TestGuestRunsAfterStartAlone(t *testing.T) {
+	p := create(t, newConfig(t, exits))
+	before := processorTime(t, p.Pid())
+	time.Sleep(50 * time.Millisecond)
+	if after := processorTime(t, p.Pid()); after > before+1 {
+		t.Errorf("before Start the process computes: %d ticks, then %d", before, after)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if status := wait(t, p); status != 7 {
+		t.Errorf("exit status %d, want the guest's 7", status)
+	}
+	if err := p.Signal(unix.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("a signal to an ended process: %v, want os.ErrProcessDone", err)
+	}
+}
+
+// processorTime returns the user time of the process's threads in ticks.
+func processorTime(t *testing.T, pid int) (ticks int) {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	if _, err := fmt.Sscan(strings.Fields(rest)[11], &ticks); err != nil {
+		t.Fatal(err)
+	}
+	return ticks
+}
+
+func TestSignals(t *testing.T) {
+	for _, test := range []struct {
+		signal syscall.Signal
+		want   int
+	}{
+		{unix.SIGHUP, 129}, {unix.SIGINT, 130}, {unix.SIGQUIT, 131}, {unix.SIGKILL, 137}, {unix.SIGTERM, 143},
+	} {
+		t.Run(test.signal.String(), func(t *testing.T) {
+			created := create(t, newConfig(t, spins))
+			running := create(t, newConfig(t, spins))
+			if err := running.Start(); err != nil {
+				t.Fatal(err)
+			}
+			waitUntilComputing(t, running.Pid())
+			for _, p := range []*Process{created, running} {
+				if err := p.Signal(test.signal); err != nil {
+					t.Fatal(err)
+				}
+				if status := wait(t, p); status != test.want {
+					t.Errorf("exit status %d, want %d", status, test.want)
+				}
+			}
+		})
+	}
+}
+
+// waitUntilComputing returns once the guest's loop has used the processor for a while.
+func waitUntilComputing(t *testing.T, pid int) {
+	t.Helper()
+	start := processorTime(t, pid)
+	for range 2000 {
+		if processorTime(t, pid) > start+2 {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatal("the guest never ran")
+}
+
+func TestJoinedIsCalledBeforeAnyWork(t *testing.T) {
+	cfg := newConfig(t, exits)
+	var joined int
+	cfg.Joined = func(pid int) error {
+		joined = pid
+		// The root file system is still the parent's: nothing has been done.
+		root, err := os.Readlink(fmt.Sprintf("/proc/%d/root", pid))
+		if err == nil && root != "/" {
+			err = fmt.Errorf("root is %s", root)
+		}
+		return err
+	}
+	if p := create(t, cfg); p.Pid() != joined {
+		t.Errorf("Joined was called with %d, the process is %d", joined, p.Pid())
+	}
+
+	cfg.Joined = func(pid int) error { joined = pid; return errors.New("no such cgroup") }
+	if _, err := Create(context.Background(), cfg); err == nil || err.Error() != "no such cgroup" {
+		t.Errorf("got %v, want what Joined returned", err)
+	}
+	reap(t, joined)
+}
+
+// reap waits for a child that Create has killed.
+func reap(t *testing.T, pid int) {
+	t.Helper()
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(pid, &status, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !status.Signaled() && status.ExitStatus() == 0 {
+		t.Errorf("the process went on to exit status 0")
+	}
+}
+
+func TestCreateRefuses(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*Config)
+		want   string
+	}{
+		{"a missing module", func(c *Config) { c.Module.Paths = []string{"/nope.wasm"}; c.Module.Args[0] = "nope.wasm" },
+			"module nope.wasm: no such file in the container (looked for /nope.wasm)"},
+		{"a directory", func(c *Config) { c.Module.Paths = []string{"/"} }, "is a directory"},
+		{"a missing network namespace", func(c *Config) { c.Spec.Linux.Namespaces[4].Path = "/proc/self/ns/nope" }, "linux.namespaces[network]"},
+		{"a namespace of another kind", func(c *Config) { c.Spec.Linux.Namespaces[4].Path = "/proc/self/ns/uts" }, "linux.namespaces[network]: joining"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := newConfig(t, exits)
+			test.change(&cfg)
+			var pid int
+			cfg.Joined = func(p int) error { pid = p; return nil }
+			_, err := Create(context.Background(), cfg)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want an error with %q", err, test.want)
+			}
+			if pid != 0 {
+				reap(t, pid)
+			}
+		})
+	}
+}
+
+func TestAFifoForAModuleDoesNotBlock(t *testing.T) {
+	cfg := newConfig(t, exits)
+	if err := unix.Mkfifo(filepath.Join(cfg.Rootfs, "fifo.wasm"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Module.Paths = []string{"/fifo.wasm"}
+	var pid int
+	cfg.Joined = func(p int) error { pid = p; return nil }
+	if _, err := Create(context.Background(), cfg); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("got %v", err)
+	}
+	reap(t, pid)
+}
+
+func TestCreateOfAKilledProcess(t *testing.T) {
+	cfg := newConfig(t, exits)
+	var pid int
+	cfg.Joined = func(p int) error { pid = p; return unix.Kill(p, unix.SIGKILL) }
+	if _, err := Create(context.Background(), cfg); !errors.Is(err, ErrEnded) {
+		t.Errorf("got %v, want ErrEnded", err)
+	}
+	reap(t, pid)
+}
+
+func TestCancelledCreate(t *testing.T) {
+	cfg := newConfig(t, exits)
+	ctx, cancel := context.WithCancel(context.Background())
+	var pid int
+	cfg.Joined = func(p int) error { pid = p; cancel(); return unix.Kill(p, unix.SIGSTOP) }
+	if _, err := Create(ctx, cfg); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+	reap(t, pid)
+}
+
+func TestNewAndJoinedNamespaces(t *testing.T) {
+	first := create(t, newConfig(t, exits))
+	for _, name := range []string{"mnt", "pid", "ipc", "uts", "net"} {
+		if namespaceOf(t, first.Pid(), name) == namespaceOf(t, "self", name) {
+			t.Errorf("the process shares this process's %s namespace", name)
+		}
+	}
+	cfg := newConfig(t, exits)
+	for i, name := range map[int]string{1: "pid", 2: "ipc", 3: "uts", 4: "net"} {
+		cfg.Spec.Linux.Namespaces[i].Path = fmt.Sprintf("/proc/%d/ns/%s", first.Pid(), name)
+	}
+	second := create(t, cfg)
+	for _, name := range []string{"pid", "ipc", "uts", "net"} {
+		if namespaceOf(t, first.Pid(), name) != namespaceOf(t, second.Pid(), name) {
+			t.Errorf("the second process did not join the first one's %s namespace", name)
+		}
+	}
+	third := create(t, newConfig(t, exits))
+	if namespaceOf(t, third.Pid(), "net") == namespaceOf(t, first.Pid(), "net") {
+		t.Error("the fork thread stayed in a container's namespaces")
+	}
+}
+
+func TestUserNamespaces(t *testing.T) {
+	mapping := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+	cfg := newConfig(t, exits)
+	giveTo(t, 100000, cfg.Rootfs)
+	cfg.Spec.Linux.UIDMappings, cfg.Spec.Linux.GIDMappings = mapping, mapping
+	cfg.Spec.Linux.Namespaces = append(cfg.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	first := create(t, cfg)
+
+	joining := newConfig(t, exits)
+	giveTo(t, 100000, joining.Rootfs)
+	joining.Spec.Linux.Namespaces = append(joining.Spec.Linux.Namespaces,
+		specs.LinuxNamespace{Type: specs.UserNamespace, Path: fmt.Sprintf("/proc/%d/ns/user", first.Pid())})
+	second := create(t, joining)
+	if namespaceOf(t, first.Pid(), "user") != namespaceOf(t, second.Pid(), "user") {
+		t.Error("the second process did not join the first one's user namespace")
+	}
+	if namespaceOf(t, first.Pid(), "pid") == namespaceOf(t, second.Pid(), "pid") {
+		t.Error("the second process has no pid namespace of its own")
+	}
+	for _, p := range []*Process{first, second} {
+		var stat unix.Stat_t
+		if err := unix.Stat(fmt.Sprintf("/proc/%d", p.Pid()), &stat); err != nil {
+			t.Fatal(err)
+		}
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
+		if !strings.Contains(string(status), "Uid:\t100000\t") {
+			t.Errorf("the process is not uid 100000 on the host:\n%s", status)
+		}
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if code := wait(t, p); code != 7 {
+			t.Errorf("exit status %d, want 7", code)
+		}
+	}
+}
+
+// giveTo makes the folder one that a user namespace's root finds its own.
+func giveTo(t *testing.T, uid int, dir string) {
+	t.Helper()
+	if err := openToAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(dir, uid, uid); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// openToAll lets a user namespace's root reach the folder.
+func openToAll(dir string) error {
+	for ; dir != filepath.Clean(os.TempDir()) && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestOutputAndDescriptors(t *testing.T) {
+	cfg := newConfig(t, spins)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cfg.Stdout = w
+	p := create(t, cfg)
+	w.Close()
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitUntilComputing(t, p.Pid())
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		target, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", p.Pid(), entry.Name()))
+		known := target == os.DevNull || strings.HasPrefix(target, "pipe:") || strings.HasPrefix(target, "anon_inode:")
+		if !known && target != "/" {
+			t.Errorf("the running guest's process holds %s -> %s", entry.Name(), target)
+		}
+	}
+	if err := p.Signal(unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, p)
+	if rest, err := io.ReadAll(r); err != nil || len(rest) != 0 {
+		t.Errorf("after the exit: %q, %v; want the end of the file", rest, err)
+	}
+}
+
+func TestDeathOfTheParent(t *testing.T) {
+	if dir := os.Getenv("SANDBOX_TEST_PARENT"); dir != "" {
+		cfg := newConfig(t, spins)
+		p, err := Create(context.Background(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if os.Getenv("SANDBOX_TEST_START") != "" {
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, "pid.tmp"), []byte(fmt.Sprint(p.Pid())), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "pid.tmp"), filepath.Join(dir, "pid")); err != nil {
+			t.Fatal(err)
+		}
+		select {}
+	}
+	for name, start := range map[string]string{"created": "", "running": "1"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			parent := exec.Command(os.Args[0], "-test.run=^TestDeathOfTheParent$")
+			parent.Env = append(os.Environ(), "SANDBOX_TEST_PARENT="+dir, "SANDBOX_TEST_START="+start, "TMPDIR="+dir)
+			if err := parent.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var pid int
+			for range 2000 {
+				if text, err := os.ReadFile(filepath.Join(dir, "pid")); err == nil {
+					fmt.Sscan(string(text), &pid)
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			pidfd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(pidfd)
+			_ = parent.Process.Kill()
+			_ = parent.Wait()
+			fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+			if n, err := unix.Poll(fds, 10000); n != 1 || err != nil {
+				t.Errorf("the process outlives its parent: %d, %v", n, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,426 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	bootapi "github.com/containerd/containerd/api/runtime/bootstrap/v1"
+	taskv2 "github.com/containerd/containerd/api/runtime/task/v2"
+	taskv3 "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/ttrpc"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+)
+
+// newBundle makes a bundle as containerd does before `start`, its end of the log
+// fifo open, and sees at the test's end that no daemon is left in it.
+func newBundle(t *testing.T, id, config string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), id)
+	if err := os.MkdirAll(filepath.Join(dir, "rootfs"), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if config != "" {
+		writeFile(t, filepath.Join(dir, "config.json"), config)
+	}
+	fifo := filepath.Join(dir, "log")
+	if err := unix.Mkfifo(fifo, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	logs, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			buf := make([]byte, 64<<10)
+			_ = logs.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+			n, _ := logs.Read(buf)
+			t.Logf("log of %s:\n%s", id, buf[:n])
+		}
+		logs.Close()
+	})
+	return dir
+}
+
+// startArgs is the command line of every daemon for container id.
+func startArgs(id string) []string {
+	return []string{"-namespace", "default", "-address", "/run/containerd/containerd.sock",
+		"-publish-binary", "/usr/bin/containerd", "-id", id, "start"}
+}
+
+// startLegacy starts container id as containerd up to 2.2 does, and returns the
+// shim's address.
+func startLegacy(t *testing.T, dir, id string) string {
+	t.Helper()
+	stdout, stderr, err := runShim(t, dir, nil, nil, startArgs(id)...)
+	if err != nil || stderr != "" {
+		t.Fatalf("start: %v, stderr %q", err, stderr)
+	}
+	return strings.TrimSpace(stdout)
+}
+
+// dial connects to a shim; the connection ends with the test.
+func dial(t *testing.T, address string) *ttrpc.Client {
+	t.Helper()
+	conn, err := net.Dial("unix", socketPath(address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := ttrpc.NewClient(conn)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+func callContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// shimPid asks the shim at address, by both versions of the Task API, for its
+// pid, and sees to it that the shim is gone at the test's end.
+func shimPid(t *testing.T, address string) int {
+	t.Helper()
+	client := dial(t, address)
+	v3, err := taskv3.NewTTRPCTaskClient(client).Connect(callContext(t), &taskv3.ConnectRequest{ID: "nobody"})
+	if err != nil {
+		t.Fatalf("Task v3 Connect: %v", err)
+	}
+	pid := int(v3.ShimPid)
+	t.Cleanup(func() {
+		if !gone(pid) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	v2, err := taskv2.NewTTRPCTaskClient(client).Connect(callContext(t), &taskv2.ConnectRequest{ID: "nobody"})
+	if err != nil {
+		t.Fatalf("Task v2 Connect: %v", err)
+	}
+	if v2.ShimPid != v3.ShimPid {
+		t.Errorf("shim pids %d and %d", v2.ShimPid, v3.ShimPid)
+	}
+	return pid
+}
+
+// shutDown asks the shim to end, as containerd does after a delete. The shim may
+// be gone before its answer, which containerd takes for one.
+func shutDown(t *testing.T, address string) {
+	t.Helper()
+	_, err := taskv3.NewTTRPCTaskClient(dial(t, address)).Shutdown(callContext(t), &taskv3.ShutdownRequest{ID: "c1"})
+	if err != nil && !errors.Is(err, ttrpc.ErrClosed) {
+		t.Fatalf("Shutdown: %v", err)
+	}
+}
+
+// gone says whether a process, which may be nobody's child that reaps, has ended.
+func gone(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return true
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return strings.HasPrefix(after, "Z")
+}
+
+func waitGone(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !gone(pid); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d is still there", pid)
+		}
+	}
+}
+
+func noFile(t *testing.T, path string) {
+	t.Helper()
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", path, err)
+	}
+}
+
+// sockets counts what is in the shims' directory.
+func sockets(t *testing.T, dir string) int {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func TestStartLegacyToShutdown(t *testing.T) {
+	dir := newBundle(t, "c1", `{}`)
+	stdout, stderr, err := runShim(t, dir, nil, optionsInput(t, "SystemdCgroup = false"), startArgs("c1")...)
+	if err != nil || stderr != "" {
+		t.Fatalf("start: %v, stderr %q", err, stderr)
+	}
+	if !strings.HasPrefix(stdout, "unix:///run/containerd/s/") {
+		t.Fatalf("answer %q", stdout)
+	}
+	if kept, err := os.ReadFile(filepath.Join(dir, addressFile)); err != nil || string(kept) != stdout {
+		t.Errorf("address file %q, %v; the answer was %q", kept, err, stdout)
+	}
+	pid := shimPid(t, stdout)
+	if group, err := unix.Getpgid(pid); err != nil || group != pid {
+		t.Errorf("process group %d of shim %d, %v", group, pid, err)
+	}
+	if cwd, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd"); err != nil || cwd != dir {
+		t.Errorf("working directory %s, %v", cwd, err)
+	}
+	shutDown(t, stdout)
+	noFile(t, socketPath(stdout)) // before the answer to Shutdown, even
+	waitGone(t, pid)
+	noFile(t, filepath.Join(dir, addressFile))
+	if n := sockets(t, defaultSocketDir()); n != 0 {
+		t.Errorf("%d sockets are left", n)
+	}
+}
+
+func TestStartByBootstrapProtocol(t *testing.T) {
+	dir, place := newBundle(t, "c1", `{}`), socketDir(t)
+	stdout, stderr, err := runShim(t, dir, nil, paramsInput(t, &bootapi.BootstrapParams{
+		InstanceID:            "c1",
+		Namespace:             "default",
+		ContainerdGrpcAddress: "/run/containerd/containerd.sock",
+		SocketDir:             &place,
+	}, ""), startArgs("c1")...)
+	if err != nil || stderr != "" {
+		t.Fatalf("start: %v, stderr %q", err, stderr)
+	}
+	var result bootapi.BootstrapResult
+	if err := proto.Unmarshal([]byte(stdout), &result); err != nil {
+		t.Fatal(err)
+	}
+	if result.Version != 3 || result.Protocol != "ttrpc" || filepath.Dir(socketPath(result.Address)) != place {
+		t.Errorf("answer %v", &result)
+	}
+	pid := shimPid(t, result.Address)
+	shutDown(t, result.Address)
+	waitGone(t, pid)
+	if n := sockets(t, place); n != 0 {
+		t.Errorf("%d sockets are left", n)
+	}
+}
+
+func TestSignalEndsTheDaemon(t *testing.T) {
+	dir := newBundle(t, "c1", `{}`)
+	address := startLegacy(t, dir, "c1")
+	pid := shimPid(t, address)
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	waitGone(t, pid)
+	noFile(t, socketPath(address))
+	noFile(t, filepath.Join(dir, addressFile))
+}
+
+func TestDaemonIsEndedBeforeContainerdByTheKernel(t *testing.T) {
+	score := func(pid string) int {
+		data, err := os.ReadFile("/proc/" + pid + "/oom_score_adj")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(string(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	address := startLegacy(t, newBundle(t, "c1", `{}`), "c1")
+	pid := shimPid(t, address)
+	if got, want := score(strconv.Itoa(pid)), min(score("self")+1, 1000); got != want {
+		t.Errorf("oom_score_adj %d, want %d", got, want)
+	}
+	shutDown(t, address)
+	waitGone(t, pid)
+}
+
+// Containers of a pod that start at once get one shim between them.
+func TestPodHasOneShim(t *testing.T) {
+	const pod = `{"annotations":{"io.kubernetes.cri.sandbox-id":"pod"}}`
+	ids := []string{"pod", "c1", "c2", "c3", "c4", "c5"}
+	addresses := make([]string, len(ids))
+	var wg sync.WaitGroup
+	for i, id := range ids {
+		dir := newBundle(t, id, pod)
+		wg.Go(func() {
+			stdout, stderr, err := runShim(t, dir, nil, nil, startArgs(id)...)
+			if err != nil || stderr != "" {
+				t.Errorf("start of %s: %v, stderr %q", id, err, stderr)
+			}
+			addresses[i] = stdout
+			if kept, err := os.ReadFile(filepath.Join(dir, addressFile)); err != nil || string(kept) != stdout {
+				t.Errorf("address file of %s: %q, %v", id, kept, err)
+			}
+		})
+	}
+	wg.Wait()
+	for i, id := range ids {
+		if addresses[i] != addresses[0] {
+			t.Errorf("%s has the shim at %s, the pod the one at %s", id, addresses[i], addresses[0])
+		}
+	}
+	pid := shimPid(t, addresses[0])
+	alone := startLegacy(t, newBundle(t, "other", `{}`), "other")
+	if other := shimPid(t, alone); other == pid {
+		t.Errorf("a container of no pod is in the pod's shim")
+	} else {
+		shutDown(t, alone)
+		waitGone(t, other)
+	}
+	shutDown(t, addresses[0])
+	waitGone(t, pid)
+}
+
+// A container may be started again as soon as its shim has taken leave, which is
+// while the shim still runs.
+func TestStartRightAfterShutdown(t *testing.T) {
+	last := 0
+	for range 20 {
+		address := startLegacy(t, newBundle(t, "c1", `{}`), "c1")
+		pid := shimPid(t, address)
+		if pid == last {
+			t.Fatalf("the shim %d, which was about to go, was answered", pid)
+		}
+		shutDown(t, address)
+		last = pid
+	}
+	waitGone(t, last)
+	if n := sockets(t, defaultSocketDir()); n != 0 {
+		t.Errorf("%d sockets are left", n)
+	}
+}
+
+func TestStartReplacesAKilledShim(t *testing.T) {
+	dir := newBundle(t, "c1", `{}`)
+	address := startLegacy(t, dir, "c1")
+	first := shimPid(t, address)
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	waitGone(t, first)
+	if again := startLegacy(t, dir, "c1"); again != address {
+		t.Errorf("address %s, then %s", address, again)
+	}
+	second := shimPid(t, address)
+	if second == first {
+		t.Error("the killed shim answers")
+	}
+	shutDown(t, address)
+	waitGone(t, second)
+}
+
+func TestFailedStartLeavesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		stdin  []byte
+		config string
+		want   string
+	}{
+		"options":    {optionsInput(t, "Colour = 'red'"), `{}`, "unknown key Colour"},
+		"config":     {nil, `[`, "config.json"},
+		"ShimCgroup": {optionsInput(t, "ShimCgroup = '/no-such-group'"), `{}`, "/no-such-group"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := newBundle(t, "c1", c.config)
+			stdout, stderr, err := runShim(t, dir, nil, c.stdin, startArgs("c1")...)
+			if err == nil || stdout != "" {
+				t.Fatalf("started: %q", stdout)
+			}
+			if !strings.Contains(stderr, c.want) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("stderr %q, want one line with %q", stderr, c.want)
+			}
+			if n := sockets(t, defaultSocketDir()); n != 0 {
+				t.Errorf("%d sockets are left", n)
+			}
+			if pids := processesIn(t, dir); len(pids) != 0 {
+				t.Errorf("processes %v are left", pids)
+			}
+		})
+	}
+}
+
+func TestShimCgroup(t *testing.T) {
+	root := "/sys/fs/cgroup"
+	if _, err := os.Stat(root + "/freezer"); err == nil {
+		root += "/freezer" // cgroup v1
+	}
+	name := "shim-cgroup-test-" + strconv.Itoa(os.Getpid())
+	group := filepath.Join(root, name)
+	if err := os.Mkdir(group, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		err := os.Remove(group)
+		// The group is busy until the shim has been reaped, by whomever.
+		for deadline := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(deadline); err = os.Remove(group) {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	dir := newBundle(t, "c1", `{}`)
+	address, stderr, err := runShim(t, dir, nil, optionsInput(t, "ShimCgroup = '"+name+"'"), startArgs("c1")...)
+	if err != nil {
+		t.Fatalf("start: %v, stderr %q", err, stderr)
+	}
+	pid := shimPid(t, address)
+	procs, err := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+	if err != nil || strings.TrimSpace(string(procs)) != strconv.Itoa(pid) {
+		t.Errorf("the group holds %q, the shim is %d; %v", procs, pid, err)
+	}
+	shutDown(t, address)
+	waitGone(t, pid)
+}
+
+// processesIn returns the living processes whose working directory is dir.
+func processesIn(t *testing.T, dir string) (pids []int) {
+	t.Helper()
+	links, err := filepath.Glob("/proc/[0-9]*/cwd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		if cwd, err := os.Readlink(link); err != nil || cwd != dir {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link))); err == nil && !gone(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// With core scheduling asked for, the shim has a domain of its own or `start`
+// says that the kernel has none to give.
+func TestCoreScheduling(t *testing.T) {
+	dir := newBundle(t, "c1", `{}`)
+	stdout, stderr, err := runShim(t, dir, []string{schedCoreVariable + "=1"}, nil, startArgs("c1")...)
+	if err != nil {
+		if !strings.Contains(stderr, schedCoreVariable) {
+			t.Errorf("stderr %q", stderr)
+		}
+		if n := sockets(t, defaultSocketDir()); n != 0 {
+			t.Errorf("%d sockets are left", n)
+		}
+		return
+	}
+	pid := shimPid(t, stdout)
+	var cookie uint64
+	if err := schedCookie(pid, &cookie); err != nil || cookie == 0 {
+		t.Errorf("scheduling cookie %d, %v", cookie, err)
+	}
+	shutDown(t, stdout)
+	waitGone(t, pid)
+}

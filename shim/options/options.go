@@ -1,0 +1,121 @@
+// Package options reads what an administrator sets for the runtime: the keys of
+// containerd's runtimes.NAME.options table.
+package options
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	runcoptions "github.com/containerd/containerd/api/types/runc/options"
+	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
+	"github.com/containerd/typeurl/v2"
+	"github.com/pelletier/go-toml/v2"
+	"google.golang.org/protobuf/proto"
+)
+
+// Options are the runtime's settings. The zero value is what holds where
+// nothing is set.
+type Options struct {
+	// SystemdCgroup makes systemd create the containers' control groups,
+	// whatever linux.cgroupsPath looks like.
+	SystemdCgroup bool `toml:"SystemdCgroup"`
+	// ShimCgroup is an existing control group the shim itself goes into, as a
+	// path below the root of the hierarchies. Empty leaves it in containerd's.
+	ShimCgroup string `toml:"ShimCgroup"`
+	// IoUid and IoGid own the containers' standard streams.
+	IoUid uint32 `toml:"IoUid"`
+	IoGid uint32 `toml:"IoGid"`
+}
+
+// The messages in which options come.
+const (
+	genericName = "runtimeoptions.v1.Options"
+	runcName    = "containerd.runc.v1.Options"
+)
+
+// FromAny reads the options that containerd hands to `start`, to `-info` and to
+// the task's Create. No options, as nil or as an empty message, are the zero
+// value. Understood are runtimeoptions.v1.Options, which carries the table as
+// TOML or names a file with it, and containerd.runc.v1.Options, which containerd
+// sends to any runtime for a pod with a user namespace. Of the latter,
+// no_pivot_root is refused, since it would weaken the jail; the fields that say
+// how to run the runc program (binary, root, keyring, CRIU) mean nothing here.
+func FromAny(a typeurl.Any) (Options, error) {
+	if a == nil || a.GetTypeUrl() == "" && len(a.GetValue()) == 0 {
+		return Options{}, nil
+	}
+	switch name := messageName(a); name {
+	case genericName:
+		var o runtimeoptions.Options
+		if err := proto.Unmarshal(a.GetValue(), &o); err != nil {
+			return Options{}, fmt.Errorf("runtime options: %s: %w", name, err)
+		}
+		return fromGeneric(&o)
+	case runcName:
+		var o runcoptions.Options
+		if err := proto.Unmarshal(a.GetValue(), &o); err != nil {
+			return Options{}, fmt.Errorf("runtime options: %s: %w", name, err)
+		}
+		if o.NoPivotRoot {
+			return Options{}, errors.New("runtime options: NoPivotRoot is not supported: the container's process always pivots into its root file system")
+		}
+		return Options{
+			SystemdCgroup: o.SystemdCgroup,
+			ShimCgroup:    o.ShimCgroup,
+			IoUid:         o.IoUid,
+			IoGid:         o.IoGid,
+		}, nil
+	default:
+		return Options{}, fmt.Errorf("runtime options: type %q is not understood; "+
+			genericName+" and "+runcName+" are", a.GetTypeUrl())
+	}
+}
+
+// Understood says whether a is of a kind that FromAny reads.
+func Understood(a typeurl.Any) bool {
+	name := messageName(a)
+	return name == genericName || name == runcName
+}
+
+// messageName is the last part of the type's URL, which containerd writes with
+// and without an authority before it.
+func messageName(a typeurl.Any) string { return path.Base(a.GetTypeUrl()) }
+
+func fromGeneric(o *runtimeoptions.Options) (Options, error) {
+	// The file comes first, as the message's own documentation has it.
+	if o.ConfigPath == "" {
+		return fromTOML("config_body", o.ConfigBody)
+	}
+	data, err := os.ReadFile(o.ConfigPath)
+	if err != nil {
+		return Options{}, fmt.Errorf("runtime options: config_path: %w", err)
+	}
+	return fromTOML(o.ConfigPath, data)
+}
+
+// fromTOML decodes the table; source names it in errors. A key that is not
+// known is an error, for it is a setting that somebody believes to hold.
+func fromTOML(source string, data []byte) (Options, error) {
+	var o Options
+	err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(&o)
+	if err == nil {
+		return o, nil
+	}
+	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
+		var keys []string
+		for _, e := range strict.Errors {
+			keys = append(keys, strings.Join(e.Key(), "."))
+		}
+		return Options{}, fmt.Errorf("runtime options: %s: unknown key %s; known are SystemdCgroup, ShimCgroup, IoUid and IoGid",
+			source, strings.Join(keys, ", "))
+	}
+	if syntax, ok := errors.AsType[*toml.DecodeError](err); ok {
+		row, column := syntax.Position()
+		return Options{}, fmt.Errorf("runtime options: %s: line %d, column %d: %w", source, row, column, err)
+	}
+	return Options{}, fmt.Errorf("runtime options: %s: %w", source, err)
+}

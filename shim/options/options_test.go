@@ -1,0 +1,97 @@
+package options
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	runcoptions "github.com/containerd/containerd/api/types/runc/options"
+	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
+	"github.com/containerd/typeurl/v2"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// pack marshals m the way containerd does, without an authority in the URL.
+func pack(t *testing.T, m proto.Message) *anypb.Any {
+	t.Helper()
+	a, err := typeurl.MarshalAnyToProto(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func file(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "options.toml")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFromAny(t *testing.T) {
+	withAuthority, err := anypb.New(&runtimeoptions.Options{ConfigBody: []byte("SystemdCgroup = true")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		in   typeurl.Any
+		want Options
+	}{
+		"no options":     {nil, Options{}},
+		"nil message":    {(*anypb.Any)(nil), Options{}},
+		"empty message":  {&anypb.Any{}, Options{}},
+		"empty body":     {pack(t, &runtimeoptions.Options{}), Options{}},
+		"URL authority":  {withAuthority, Options{SystemdCgroup: true}},
+		"TOML body":      {pack(t, &runtimeoptions.Options{ConfigBody: []byte("SystemdCgroup = true\nShimCgroup = '/shims'\n")}), Options{SystemdCgroup: true, ShimCgroup: "/shims"}},
+		"TOML file":      {pack(t, &runtimeoptions.Options{ConfigPath: file(t, "IoUid = 7\nIoGid = 8\n")}), Options{IoUid: 7, IoGid: 8}},
+		"file over body": {pack(t, &runtimeoptions.Options{ConfigPath: file(t, "IoUid = 7"), ConfigBody: []byte("IoUid = 9")}), Options{IoUid: 7}},
+		"runc's": {
+			pack(t, &runcoptions.Options{SystemdCgroup: true, ShimCgroup: "/s", IoUid: 1, IoGid: 2, BinaryName: "runc", Root: "/run/runc"}),
+			Options{SystemdCgroup: true, ShimCgroup: "/s", IoUid: 1, IoGid: 2},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := FromAny(c.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestFromAnyRefuses(t *testing.T) {
+	absent := filepath.Join(t.TempDir(), "absent.toml")
+	for name, c := range map[string]struct {
+		in   typeurl.Any
+		want string // part of the error
+	}{
+		"unknown type":     {&anypb.Any{TypeUrl: "runhcs.Options", Value: []byte{1}}, `"runhcs.Options"`},
+		"untyped bytes":    {&anypb.Any{Value: []byte{1}}, `""`},
+		"damaged message":  {&anypb.Any{TypeUrl: "runtimeoptions.v1.Options", Value: []byte{0xff}}, "runtimeoptions.v1.Options"},
+		"unknown key":      {pack(t, &runtimeoptions.Options{ConfigBody: []byte("SystemdGroup = true")}), "unknown key SystemdGroup"},
+		"unknown sub key":  {pack(t, &runtimeoptions.Options{ConfigBody: []byte("[cache]\nsize = 1")}), "unknown key cache"},
+		"wrong kind":       {pack(t, &runtimeoptions.Options{ConfigBody: []byte("\nSystemdCgroup = 'yes'")}), "line 2"},
+		"not TOML":         {pack(t, &runtimeoptions.Options{ConfigBody: []byte("{")}), "config_body: line 1"},
+		"absent file":      {pack(t, &runtimeoptions.Options{ConfigPath: absent}), absent},
+		"file's key":       {pack(t, &runtimeoptions.Options{ConfigPath: file(t, "a = 1")}), "options.toml: unknown key a"},
+		"runc's unsafety":  {pack(t, &runcoptions.Options{NoPivotRoot: true}), "NoPivotRoot"},
+		"damaged runc one": {&anypb.Any{TypeUrl: "containerd.runc.v1.Options", Value: []byte{0xff}}, "containerd.runc.v1.Options"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := FromAny(c.in)
+			if err == nil {
+				t.Fatalf("accepted as %+v", got)
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %q does not contain %q", err, c.want)
+			}
+		})
+	}
+}

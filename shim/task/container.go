@@ -1,0 +1,98 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/bundle"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/options"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// container is what a task holds: a bundle, a mounted root file system, a
+// cgroup and processes. What is not guarded by mu is set before the container
+// can be found by others and does not change.
+type container struct {
+	id      string
+	bundle  string
+	spec    *specs.Spec
+	options options.Options
+	mounted bool // the bundle's rootfs has been mounted by us
+	group   group
+	init    *process
+	log     *log.Entry
+	oom     oomReporter
+	stopOOM context.CancelFunc
+
+	// mu guards the states of the processes and what follows. It is never held
+	// across work that can take time; events are sent with it held, so that
+	// their order is that of the changes.
+	mu sync.Mutex
+	// killed says that the processes have been sent a SIGKILL, which a frozen
+	// cgroup must be thawed for.
+	killed bool
+	// lastStats are the metrics at the exit of the first process.
+	lastStats *anypb.Any
+}
+
+// process returns a process of the container; an empty exec id is its first.
+func (c *container) process(execID string) (*process, error) {
+	if execID == "" {
+		return c.init, nil
+	}
+	return nil, fmt.Errorf("process %q of container %q: %w", execID, c.id, errdefs.ErrNotFound)
+}
+
+// persist writes into the bundle what the shim's delete needs, should this
+// shim be no more by then.
+func (c *container) persist() error {
+	c.mu.Lock()
+	state := bundle.State{ID: c.id, SystemdCgroup: c.options.SystemdCgroup}
+	if c.spec.Linux != nil {
+		state.CgroupPath = c.spec.Linux.CgroupsPath
+	}
+	if c.init != nil {
+		state.Pid = c.init.pid
+		if !c.init.exitedAt.IsZero() {
+			status := c.init.exitStatus
+			state.ExitStatus, state.ExitedAt = &status, c.init.exitedAt
+		}
+	}
+	c.mu.Unlock()
+	if err := bundle.Write(c.bundle, state); err != nil {
+		return fmt.Errorf("the container's state could not be written to its bundle: %w", err)
+	}
+	return nil
+}
+
+// release gives back whatever the container holds, in the reverse order of its
+// creation; no process of it is alive. It tries everything before it fails, and
+// may be called again.
+func (c *container) release() error {
+	var errs []error
+	if c.stopOOM != nil {
+		c.stopOOM()
+	}
+	if c.init != nil {
+		c.init.stdio.close()
+		if c.init.guest != nil {
+			errs = append(errs, c.init.guest.Close())
+		}
+	}
+	if c.group != nil {
+		if err := c.group.Delete(); err != nil {
+			errs = append(errs, fmt.Errorf("cgroup: %w", err))
+		}
+	}
+	if c.mounted {
+		if err := unmountRootfs(c.bundle); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,42 @@
+package task
+
+import (
+	"context"
+	"sync"
+
+	eventsAPI "github.com/containerd/containerd/api/events"
+)
+
+// oomReporter remembers which kills for want of memory have been told of.
+type oomReporter struct {
+	mu       sync.Mutex
+	reported uint64
+}
+
+// watchOOM tells of the out-of-memory kills in the container while it lives.
+func (s *service) watchOOM(c *container) {
+	ctx, stop := context.WithCancel(s.ctx)
+	c.stopOOM = stop
+	if err := c.group.WatchOOM(ctx, func() { s.reportOOM(c) }); err != nil {
+		// The exit of the container looks for a kill, too.
+		c.log.WithError(err).Warn("out-of-memory kills are told of only at exit")
+	}
+}
+
+// reportOOM sends TaskOOM if the kernel has killed for want of memory since it
+// was last called.
+func (s *service) reportOOM(c *container) {
+	c.oom.mu.Lock()
+	defer c.oom.mu.Unlock()
+	kills, err := c.group.OOMKills()
+	if err != nil {
+		c.log.WithError(err).Warn("out-of-memory kills unknown")
+		return
+	}
+	if kills <= c.oom.reported {
+		return
+	}
+	c.oom.reported = kills
+	c.log.Info("the kernel killed a process of the container: out of memory")
+	s.events.send(&eventsAPI.TaskOOM{ContainerID: c.id})
+}

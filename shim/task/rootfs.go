@@ -1,0 +1,40 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/v2/core/mount"
+	"golang.org/x/sys/unix"
+)
+
+// mountRootfs mounts at the bundle's rootfs what the request asks for. After an
+// error, some of it may be mounted.
+func mountRootfs(bundle string, mounts []*types.Mount) error {
+	target := filepath.Join(bundle, "rootfs")
+	if err := os.Mkdir(target, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("root file system: %w", err)
+	}
+	if err := mount.All(mount.FromProto(mounts), target); err != nil {
+		return fmt.Errorf("the root file system cannot be mounted at %s: %w", target, err)
+	}
+	return nil
+}
+
+// unmountRootfs undoes mountRootfs. A mount that somebody else looks into is
+// detached: it goes when they do.
+func unmountRootfs(bundle string) error {
+	target := filepath.Join(bundle, "rootfs")
+	err := mount.UnmountRecursive(target, 0)
+	if err != nil {
+		err = mount.UnmountRecursive(target, unix.MNT_DETACH)
+	}
+	if err != nil {
+		return fmt.Errorf("the root file system cannot be unmounted from %s: %w", target, err)
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+// Package task serves containerd's Task API, versions 2 and 3, for containers
+// that run WebAssembly modules: every container is a cgroup with one blocked,
+// then running, sandbox process.
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/cgroups"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox"
+	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/v2/pkg/shim"
+	"github.com/containerd/containerd/v2/pkg/shutdown"
+	"github.com/containerd/containerd/v2/pkg/sys/reaper"
+	"github.com/containerd/errdefs"
+	runc "github.com/containerd/go-runc"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// service is the Task service of one shim. Its methods are the calls of the
+// API; they return errors of errdefs, which method turns into what goes over
+// the wire.
+type service struct {
+	ctx      context.Context
+	backend  backend
+	exits    *exits
+	events   *events
+	shutdown shutdown.Service
+
+	// mu guards what follows and is never held across work that can take time:
+	// a daemon that has come back asks about every container within seconds.
+	mu sync.Mutex
+	// containers by id; nil for one that is still being created.
+	containers map[string]*container
+	// shutdownMissed says that Shutdown has been asked for in vain since the last
+	// creation began: if that fails, nobody may ask again.
+	shutdownMissed bool
+	// down says that the shim is about to end.
+	down bool
+}
+
+var _ taskAPI.TTRPCTaskService = (*service)(nil)
+
+// New returns the Task service and starts to forward its events to publisher,
+// which it closes at shutdown once they are out. ctx carries the namespace and
+// the logger.
+//
+// The service learns of the exits of its processes from containerd's reaper,
+// which the shim library feeds; nobody else may wait for the shim's children.
+func New(ctx context.Context, publisher shim.Publisher, sd shutdown.Service) (shim.TTRPCService, error) {
+	return newService(ctx, publisher, sd, linux{}, reaper.Default.Subscribe()), nil
+}
+
+func newService(ctx context.Context, publisher shim.Publisher, sd shutdown.Service, b backend, reaped <-chan runc.Exit) *service {
+	s := &service{
+		ctx:        context.WithoutCancel(ctx),
+		backend:    b,
+		exits:      newExits(),
+		shutdown:   sd,
+		containers: make(map[string]*container),
+	}
+	s.events = newEvents(s.ctx, publisher)
+	sd.RegisterCallback(s.events.close)
+	go func() {
+		for exit := range reaped {
+			s.exits.deliver(exit)
+		}
+	}()
+	return s
+}
+
+// container returns the container of that id. One that is still being created
+// is not found: nobody has been told that it exists.
+func (s *service) container(id string) (*container, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.containers[id]; c != nil {
+		return c, nil
+	}
+	return nil, fmt.Errorf("container %q: %w", id, errdefs.ErrNotFound)
+}
+
+// process returns a process of a container; an empty exec id is its first.
+func (s *service) process(id, execID string) (*container, *process, error) {
+	c, err := s.container(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := c.process(execID)
+	return c, p, err
+}
+
+// backend is what containers are made of.
+type backend interface {
+	newGroup(cgroups.Config) (group, error)
+	launch(context.Context, sandbox.Config) (guest, error)
+}
+
+// group is *cgroups.Group.
+type group interface {
+	Dir() (*os.File, error)
+	Add(pid int) error
+	Update(*specs.LinuxResources) error
+	Freeze() error
+	Thaw() error
+	Pids() ([]int, error)
+	Kill() error
+	Metrics() (any, error)
+	WatchOOM(ctx context.Context, f func()) error
+	OOMKills() (uint64, error)
+	Delete() error
+}
+
+// guest is *sandbox.Process.
+type guest interface {
+	Pid() int
+	Start() error
+	Signal(syscall.Signal) error
+	Close() error
+}
+
+// linux is the backend of every shim; tests have another.
+type linux struct{}
+
+func (linux) newGroup(cfg cgroups.Config) (group, error) {
+	g, err := cgroups.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+func (linux) launch(ctx context.Context, cfg sandbox.Config) (guest, error) {
+	p, err := sandbox.Create(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// ended reports whether err says that a process is no more.
+func ended(err error) bool {
+	return errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH)
+}

@@ -1,0 +1,67 @@
+package task
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/log"
+	"github.com/containerd/ttrpc"
+)
+
+// RegisterTTRPC serves the Task API in both its versions. They differ in the
+// service's name alone: api/runtime/task/v2/shim.proto and v3/shim.proto have
+// the same messages, and no message's name goes over the wire. So one table of
+// methods, of version 3's types, answers both.
+func (s *service) RegisterTTRPC(server *ttrpc.Server) error {
+	for _, name := range []string{"containerd.task.v2.Task", "containerd.task.v3.Task"} {
+		server.RegisterService(name, &ttrpc.ServiceDesc{Methods: s.methods()})
+	}
+	return nil
+}
+
+func (s *service) methods() map[string]ttrpc.Method {
+	return map[string]ttrpc.Method{
+		"Create":     method(s.Create),
+		"Start":      method(s.Start),
+		"State":      method(s.State),
+		"Wait":       method(s.Wait),
+		"Kill":       method(s.Kill),
+		"Delete":     method(s.Delete),
+		"Connect":    method(s.Connect),
+		"Pids":       method(s.Pids),
+		"Stats":      method(s.Stats),
+		"Pause":      method(s.Pause),
+		"Resume":     method(s.Resume),
+		"Update":     method(s.Update),
+		"CloseIO":    method(s.CloseIO),
+		"ResizePty":  method(s.ResizePty),
+		"Exec":       method(s.Exec),
+		"Checkpoint": method(s.Checkpoint),
+		"Shutdown":   method(s.Shutdown),
+	}
+}
+
+// method makes a ttrpc method of a call. A panic in it is answered as an
+// internal error and does not take the pod's other containers down.
+func method[Request, Response any](call func(context.Context, *Request) (*Response, error)) ttrpc.Method {
+	return func(ctx context.Context, unmarshal func(any) error) (_ any, err error) {
+		request := new(Request)
+		if err := unmarshal(request); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if cause := recover(); cause != nil {
+				log.G(ctx).WithField("stack", string(debug.Stack())).Errorf("panic in a call: %v", cause)
+				err = errgrpc.ToGRPC(fmt.Errorf("the shim failed with %v; its log has the stack: %w", cause, errdefs.ErrInternal))
+			}
+		}()
+		response, err := call(ctx, request)
+		if err != nil {
+			return nil, errgrpc.ToGRPC(err)
+		}
+		return response, nil
+	}
+}

@@ -1,0 +1,6 @@
+// Hello prints one line.
+package main
+
+import "fmt"
+
+func main() { fmt.Println("hello from go") }
