@@ -26,15 +26,16 @@ func afterForkInChild()
 // a process of one thread in, and a Go program never is one; and once in a
 // container's mount namespace, the program's path would be the container's.
 type inside struct {
-	program *os.File // executed through its descriptor, whatever the path would lead to by then
-	argv    []string
-	env     []string
-	files   []uintptr // become descriptors 0, 1, 2 …
-	user    int       // the user namespace to join, or -1
-	mount   int       // the mount namespace to join, or -1
-	unshare uintptr   // namespaces that are made after joining the user namespace, and so belong to it
-	newPID  bool      // a new pid namespace likewise, which takes a second fork
-	cgroup  int       // the cgroup v2 directory to be born in, or -1
+	program  *os.File // executed through its descriptor, whatever the path would lead to by then
+	argv     []string
+	env      []string
+	files    []uintptr // become descriptors 0, 1, 2 …
+	terminal bool      // descriptor 0 becomes the session's controlling terminal
+	user     int       // the user namespace to join, or -1
+	mount    int       // the mount namespace to join, or -1
+	unshare  uintptr   // namespaces that are made after joining the user namespace, and so belong to it
+	newPID   bool      // a new pid namespace likewise, which takes a second fork
+	cgroup   int       // the cgroup v2 directory to be born in, or -1
 }
 
 // joinExec forks, joins, unshares and executes, and returns the child's pid
@@ -58,7 +59,7 @@ func joinExec(in inside) (pid, pidfd int, err error) {
 	// lie above, so that none is overwritten.
 	child := childArgs{
 		argv: &argv[0], env: &env[0], empty: new(byte),
-		unshare: in.unshare, newPID: in.newPID,
+		unshare: in.unshare, newPID: in.newPID, terminal: in.terminal,
 		files: make([]int, len(in.files)),
 	}
 	var moved []int
@@ -156,13 +157,14 @@ const (
 	stepForked // not a failure: the second process's pid
 	stepSession
 	stepFiles
+	stepTerminal
 	stepExecute
 )
 
 // joinSteps are the names of the steps in errors.
 var joinSteps = [...]string{
 	"join user namespace", "join mount namespace", "make namespaces", "become root of the user namespace",
-	"fork into a new pid namespace", "", "new session", "pass descriptors", "execute the sandbox program",
+	"fork into a new pid namespace", "", "new session", "pass descriptors", "set the controlling terminal", "execute the sandbox program",
 }
 
 // cloneArgs is the kernel's struct clone_args (include/uapi/linux/sched.h).
@@ -173,7 +175,7 @@ type cloneArgs struct {
 type childArgs struct {
 	program, pipe, user, mount int
 	unshare                    uintptr
-	newPID                     bool
+	newPID, terminal           bool
 	files                      []int
 	argv, env                  **byte
 	empty                      *byte
@@ -245,6 +247,12 @@ func forkChild(clone *cloneArgs, c *childArgs) (int, syscall.Errno) {
 	step = stepFiles
 	for i := 0; i < len(c.files); i++ {
 		if _, _, errno = syscall.RawSyscall(unix.SYS_DUP3, uintptr(c.files[i]), uintptr(i), 0); errno != 0 {
+			goto failed
+		}
+	}
+	if c.terminal {
+		step = stepTerminal
+		if _, _, errno = syscall.RawSyscall(unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 0); errno != 0 {
 			goto failed
 		}
 	}

@@ -28,11 +28,18 @@ type Config struct {
 	Spec *specs.Spec
 	// Rootfs is the absolute path of the mounted root file system.
 	Rootfs string
+	// Inside, where it is not nil, is a living process whose container the new
+	// one joins: all its namespaces and with them its root file system. Of Spec,
+	// only the process counts then, and Rootfs does not.
+	Inside *Process
 	// Module is what runs.
 	Module Module
 	// Stdin, Stdout and Stderr become descriptors 0 to 2; nil means /dev/null.
 	// The caller keeps them and may close them once Create has returned.
 	Stdin, Stdout, Stderr *os.File
+	// Terminal says that Stdin is a terminal, which becomes the controlling one
+	// of the process's session.
+	Terminal bool
 	// CgroupDir, where it is not nil, is a cgroup v2 directory in which the
 	// process is born (CLONE_INTO_CGROUP). The caller keeps it.
 	CgroupDir *os.File
@@ -91,7 +98,7 @@ func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
 		}
 	}
 	var report wire.Report
-	err = wire.Send(control, wire.Setup{ID: cfg.ID, Spec: cfg.Spec, Rootfs: cfg.Rootfs, Module: cfg.Module})
+	err = wire.Send(control, wire.Setup{ID: cfg.ID, Spec: cfg.Spec, Rootfs: cfg.Rootfs, Inside: cfg.Inside != nil, Module: cfg.Module})
 	if err == nil {
 		err = wire.Receive(control, &report)
 	}

@@ -367,6 +367,60 @@ func openToAll(dir string) error {
 	return nil
 }
 
+func TestInside(t *testing.T) {
+	mapping := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+	for _, user := range []bool{false, true} {
+		t.Run(fmt.Sprintf("user namespace %v", user), func(t *testing.T) {
+			cfg := newConfig(t, spins)
+			cfg.Spec.Linux.Namespaces = append(cfg.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+			if user {
+				giveTo(t, 100000, cfg.Rootfs)
+				cfg.Spec.Linux.UIDMappings, cfg.Spec.Linux.GIDMappings = mapping, mapping
+				cfg.Spec.Linux.Namespaces = append(cfg.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+			}
+			if err := os.WriteFile(filepath.Join(cfg.Rootfs, "tool.wasm"), []byte(exits), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			first := create(t, cfg)
+			if err := first.Start(); err != nil {
+				t.Fatal(err)
+			}
+			tool := cfg
+			tool.Inside = first
+			tool.Rootfs = "/not looked at"
+			tool.Module = Module{Paths: []string{"/tool.wasm"}, Args: []string{"/tool.wasm"}}
+			second := create(t, tool)
+			for _, k := range kinds {
+				if namespaceOf(t, first.Pid(), k.name) != namespaceOf(t, second.Pid(), k.name) {
+					t.Errorf("the second process is not in the first one's %s namespace", k.name)
+				}
+			}
+			var roots [2]unix.Stat_t
+			for i, p := range []*Process{first, second} {
+				if err := unix.Stat(fmt.Sprintf("/proc/%d/root", p.Pid()), &roots[i]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if roots[0].Dev != roots[1].Dev || roots[0].Ino != roots[1].Ino {
+				t.Error("the second process has another root directory")
+			}
+			if err := second.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if code := wait(t, second); code != 7 {
+				t.Errorf("exit status %d, want 7", code)
+			}
+			if err := first.Signal(unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			wait(t, first)
+			if _, err := Create(context.Background(), tool); !errors.Is(err, os.ErrProcessDone) {
+				t.Errorf("inside an ended process: %v, want os.ErrProcessDone", err)
+			}
+		})
+	}
+}
+
 func TestOutputAndDescriptors(t *testing.T) {
 	cfg := newConfig(t, spins)
 	r, w, err := os.Pipe()

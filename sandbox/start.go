@@ -47,11 +47,7 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 	if err != nil {
 		return 0, -1, err
 	}
-	cloneFlags, joins, err := jail.Namespaces(cfg.Spec)
-	if err != nil {
-		return 0, -1, err
-	}
-	join, err := openNamespaces(joins)
+	cloneFlags, join, err := namespacesFor(cfg)
 	if err != nil {
 		return 0, -1, err
 	}
@@ -77,11 +73,14 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 	argv := append([]string{programName}, cfg.Module.Args...)
 
 	fork := func() (err error) {
-		pid, pidfd, err = forkExec(cfg.Spec, path, argv, files, cloneFlags, cgroup)
+		pid, pidfd, err = forkExec(cfg, path, argv, files, cloneFlags, cgroup)
 		return err
 	}
-	if user, ok := join.take(syscall.CLONE_NEWUSER); ok {
-		defer user.file.Close()
+	user, joinsUser := join.take(syscall.CLONE_NEWUSER)
+	mount, joinsMount := join.take(syscall.CLONE_NEWNS)
+	defer user.close()
+	defer mount.close()
+	if joinsUser || joinsMount {
 		program, err := os.Open(path)
 		if err != nil {
 			return 0, -1, err
@@ -89,15 +88,16 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 		defer program.Close()
 		fork = func() (err error) {
 			pid, pidfd, err = joinExec(inside{
-				program: program,
-				argv:    argv,
-				env:     environment,
-				files:   files,
-				user:    int(user.file.Fd()),
-				mount:   -1,
-				unshare: cloneFlags &^ syscall.CLONE_NEWPID,
-				newPID:  cloneFlags&syscall.CLONE_NEWPID != 0,
-				cgroup:  cgroup,
+				program:  program,
+				argv:     argv,
+				env:      environment,
+				files:    files,
+				terminal: cfg.Terminal,
+				user:     user.fd(),
+				mount:    mount.fd(),
+				unshare:  cloneFlags &^ syscall.CLONE_NEWPID,
+				newPID:   cloneFlags&syscall.CLONE_NEWPID != 0,
+				cgroup:   cgroup,
 			})
 			return err
 		}
@@ -111,17 +111,33 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 	return pid, pidfd, err
 }
 
+// namespacesFor says which namespaces the process gets new and which it joins.
+// The caller closes the latter.
+func namespacesFor(cfg *Config) (cloneFlags uintptr, join namespaces, err error) {
+	if cfg.Inside != nil {
+		join, err = cfg.Inside.namespaces()
+		return 0, join, err
+	}
+	cloneFlags, joins, err := jail.Namespaces(cfg.Spec)
+	if err != nil {
+		return 0, nil, err
+	}
+	join, err = openNamespaces(joins)
+	return cloneFlags, join, err
+}
+
 // forkExec starts a process in new namespaces. It must run on the fork thread.
-func forkExec(spec *specs.Spec, path string, argv []string, files []uintptr, cloneFlags uintptr, cgroup int) (pid, pidfd int, err error) {
+func forkExec(cfg *Config, path string, argv []string, files []uintptr, cloneFlags uintptr, cgroup int) (pid, pidfd int, err error) {
 	pidfd = -1
-	sys := &syscall.SysProcAttr{Cloneflags: cloneFlags, Setsid: true, PidFD: &pidfd}
+	// Where there is a controlling terminal, it is descriptor 0.
+	sys := &syscall.SysProcAttr{Cloneflags: cloneFlags, Setsid: true, Setctty: cfg.Terminal, PidFD: &pidfd}
 	if cgroup >= 0 {
 		sys.UseCgroupFD = true
 		sys.CgroupFD = cgroup
 	}
 	if cloneFlags&syscall.CLONE_NEWUSER != 0 {
-		sys.UidMappings = idMappings(spec.Linux.UIDMappings)
-		sys.GidMappings = idMappings(spec.Linux.GIDMappings)
+		sys.UidMappings = idMappings(cfg.Spec.Linux.UIDMappings)
+		sys.GidMappings = idMappings(cfg.Spec.Linux.GIDMappings)
 		sys.GidMappingsEnableSetgroups = true
 		sys.Credential = &syscall.Credential{}
 	}

@@ -61,8 +61,10 @@ func Main() int {
 // prepare does everything that can fail: it makes the process the container
 // and loads the module into it.
 func prepare(setup *wire.Setup) (*engine.Instance, error) {
-	if err := jail.EnterRootfs(setup.Spec, setup.Rootfs); err != nil {
-		return nil, err
+	if !setup.Inside {
+		if err := jail.EnterRootfs(setup.Spec, setup.Rootfs); err != nil {
+			return nil, err
+		}
 	}
 	// Opened while the process may still read every file of the image, as the
 	// kernel does for a program that it executes.

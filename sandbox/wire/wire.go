@@ -39,6 +39,9 @@ type Setup struct {
 	Spec *specs.Spec `json:"spec"`
 	// Rootfs is the absolute path of the root file system, as the parent sees it.
 	Rootfs string `json:"rootfs"`
+	// Inside says that the process has joined a container and is in its root
+	// file system already.
+	Inside bool   `json:"inside,omitempty"`
 	Module Module `json:"module"`
 }
 
