@@ -240,3 +240,27 @@ func limits(t *testing.T, g *Group) string {
 	}
 	return b.String()
 }
+
+func TestUpdateOOMKiller(t *testing.T) {
+	off := &specs.LinuxResources{Memory: &specs.LinuxMemory{DisableOOMKiller: ptr(true)}}
+	on := &specs.LinuxResources{Memory: &specs.LinuxMemory{DisableOOMKiller: ptr(false)}}
+	g, _ := inhabited(t, on, "wait")
+	if unified() { // which cannot disable it
+		wants(t, g.Update(off), "linux.resources.memory.disableOOMKiller")
+		if err := g.Update(on); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	for _, step := range []struct {
+		spec *specs.LinuxResources
+		want string
+	}{{off, "oom_kill_disable 1"}, {on, "oom_kill_disable 0"}} {
+		if err := g.Update(step.spec); err != nil {
+			t.Fatal(err)
+		}
+		if got, _, _ := strings.Cut(g.read(t, "memory", "memory.oom_control"), "\n"); got != step.want {
+			t.Errorf("memory.oom_control says %q, want %q", got, step.want)
+		}
+	}
+}

@@ -16,7 +16,9 @@ import (
 // OOMKills returns how many processes of the group the kernel's out-of-memory
 // killer has ended, on v2 those of groups below it too. It is zero where there is
 // no memory controller. When the group is gone it is what was last seen: systemd
-// removes a scope as soon as its last process has ended, so ask at once, or watch.
+// removes a scope soon after its last process has ended, and a v2 kernel may wake
+// a watch too late, so ask as soon as the container's process is reaped. The
+// watch then learns of it too.
 func (g *Group) OOMKills() (uint64, error) {
 	dir := g.dir("memory")
 	if dir == "" {
@@ -80,7 +82,7 @@ func (g *Group) WatchOOM(ctx context.Context, f func()) error {
 			if _, err := events.Read(buf); err != nil {
 				return
 			}
-			if !g.v2 || g.systemd {
+			if !g.v2 {
 				g.awaitKill(ctx, seen)
 			}
 		}
@@ -88,19 +90,12 @@ func (g *Group) WatchOOM(ctx context.Context, f func()) error {
 	return nil
 }
 
-// awaitKill waits until a kill is counted, for a while.
-//
-// A v1 kernel tells of running out of memory before it chooses whom to kill, if
-// anybody: the event also goes to groups below the one that ran out, and to those
-// whose killer is disabled. A v2 kernel tells of a kill too late for systemd's
-// scopes, up to 10 ms after it, when the scope may be gone; but it told of the
-// full memory before.
+// awaitKill waits until a kill is counted, some seconds at most. A v1 kernel tells
+// of running out of memory before it chooses whom to kill, if anybody: the event
+// also goes to groups below the one that ran out, and to those whose killer is
+// disabled.
 func (g *Group) awaitKill(ctx context.Context, seen uint64) {
-	longest := 500 * time.Millisecond // some seconds in all
-	if g.v2 {
-		longest = 8 * time.Millisecond // 40 ms in all; the next event is near
-	}
-	for wait := time.Millisecond; wait < longest && ctx.Err() == nil; wait += wait / 4 {
+	for wait := time.Millisecond; wait < time.Second && ctx.Err() == nil; wait += wait / 2 {
 		if kills, err := g.OOMKills(); err != nil || kills > seen || !g.exists() {
 			return
 		}

@@ -36,13 +36,13 @@ func TestOOM(t *testing.T) {
 	}
 	hog.begin(t)
 	hog.killed(t)
+	if n, err := g.OOMKills(); n != 1 || err != nil {
+		t.Errorf("%d kills, %v; want 1", n, err)
+	}
 	select {
 	case <-told:
 	case <-time.After(20 * time.Second):
 		t.Fatal("not told of the kill")
-	}
-	if n, err := g.OOMKills(); n != 1 || err != nil {
-		t.Errorf("%d kills, %v; want 1", n, err)
 	}
 	if n, err := other.OOMKills(); n != 0 || err != nil {
 		t.Errorf("%d kills, %v in the other group", n, err)

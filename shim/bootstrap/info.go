@@ -35,11 +35,11 @@ func (manager) Info(_ context.Context, stdin io.Reader) (*types.RuntimeInfo, err
 	if err != nil {
 		return nil, fmt.Errorf("-info: stdin: %w", err)
 	}
-	var any anypb.Any
-	if err := proto.Unmarshal(input, &any); err != nil {
+	var packed anypb.Any
+	if err := proto.Unmarshal(input, &packed); err != nil {
 		return nil, fmt.Errorf("-info: stdin is not runtime options: %w", err)
 	}
-	if _, err := options.FromAny(&any); err != nil {
+	if _, err := options.FromAny(&packed); err != nil {
 		return nil, err
 	}
 	can, err := typeurl.MarshalAnyToProto(runtimeFeatures())
@@ -53,20 +53,19 @@ func (manager) Info(_ context.Context, stdin io.Reader) (*types.RuntimeInfo, err
 		Features: can,
 	}
 	if len(input) > 0 {
-		info.Options = &any
+		info.Options = &packed
 	}
 	return info, nil
 }
 
 // runtimeFeatures are those of the runtime spec's features.md. A list that is
-// empty says "none" and one that is nil "unknown".
+// not there says "unknown"; "none", as of hooks and capabilities, has no form in
+// it.
 func runtimeFeatures() *features.Features {
 	yes, no := true, false
 	return &features.Features{
 		OCIVersionMin: "1.0.0",
 		OCIVersionMax: specs.Version,
-		Hooks:         []string{},
-		MountOptions:  nil,
 		Linux: &features.Linux{
 			Namespaces: []string{
 				string(specs.CgroupNamespace),
@@ -77,13 +76,11 @@ func runtimeFeatures() *features.Features {
 				string(specs.UserNamespace),
 				string(specs.UTSNamespace),
 			},
-			// A guest has no use for capabilities: none is ever kept.
-			Capabilities: []string{},
-			Cgroup:       &features.Cgroup{V1: &yes, V2: &yes, Systemd: &yes, SystemdUser: &no, Rdma: &yes},
-			Seccomp:      &features.Seccomp{Enabled: &no},
-			Apparmor:     &features.Apparmor{Enabled: &no},
-			Selinux:      &features.Selinux{Enabled: &no},
-			IntelRdt:     &features.IntelRdt{Enabled: &no},
+			Cgroup:   &features.Cgroup{V1: &yes, V2: &yes, Systemd: &yes, SystemdUser: &no, Rdma: &yes},
+			Seccomp:  &features.Seccomp{Enabled: &no},
+			Apparmor: &features.Apparmor{Enabled: &no},
+			Selinux:  &features.Selinux{Enabled: &no},
+			IntelRdt: &features.IntelRdt{Enabled: &no},
 			MountExtensions: &features.MountExtensions{
 				IDMap: &features.IDMap{Enabled: &no},
 			},

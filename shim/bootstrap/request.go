@@ -60,11 +60,11 @@ func readRequest(args arguments, stdin io.Reader) (request, error) {
 	if proto.Unmarshal(input, &params) == nil && params.InstanceID == args.id && params.Namespace == args.namespace {
 		return fromParams(args, &params)
 	}
-	var any anypb.Any
-	if err := proto.Unmarshal(input, &any); err != nil {
+	var packed anypb.Any
+	if err := proto.Unmarshal(input, &packed); err != nil {
 		return request{}, fmt.Errorf("start: stdin is neither bootstrap parameters for container %s nor runtime options: %w", args.id, err)
 	}
-	opts, err := options.FromAny(&any)
+	opts, err := options.FromAny(&packed)
 	if err != nil {
 		return request{}, err
 	}
