@@ -60,7 +60,7 @@ func hintFor(imp importName) string {
 		return "wasi_unstable is the preview of WASI before preview 1: build it with a current compiler"
 	case module == "wasi_snapshot_preview2" || strings.HasPrefix(module, "wasi:"):
 		return module + " belongs to WASI 0.2 components: build it for WASI preview 1 (wasm32-wasip1)"
-	case module == "wasi" && imp.name == "thread-spawn", imp.kind == kindMemory:
+	case module == "wasi" && imp.name == "thread-spawn", imp.shared:
 		return "it was built for wasi-threads: build it without threads"
 	case module == wasi_snapshot_preview1.ModuleName && strings.HasPrefix(imp.name, "sock_"):
 		return "sockets beyond WASI preview 1 are an extension of some runtimes"

@@ -129,11 +129,8 @@ func (s *shape) fits(share uint64, limit int64) error {
 	for _, m := range s.memories {
 		least += m.min * pageSize
 	}
-	switch {
-	case least <= share:
+	if least <= share {
 		return nil
-	case limit <= 0:
-		return fmt.Errorf("wants to start with %s of memory; at most 4096 MiB are possible", mebibytes(least))
 	}
 	return fmt.Errorf("wants to start with %s of memory; of the container's limit of %s, %s are left for it: raise the limit",
 		mebibytes(least), mebibytes(uint64(limit)), mebibytes(share))

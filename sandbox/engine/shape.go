@@ -29,6 +29,7 @@ type shape struct {
 type importName struct {
 	module, name string
 	kind         byte
+	shared       bool // of a memory
 }
 
 // limits of a memory in pages of 64 KiB.
@@ -112,7 +113,9 @@ func (s *shape) readImports(r *reader) {
 			r.valueType()
 			r.limits()
 		case kindMemory:
-			s.memories = append(s.memories, r.limits())
+			memory := r.limits()
+			imp.shared = memory.flags&limitsShared != 0
+			s.memories = append(s.memories, memory)
 		case kindGlobal:
 			r.valueType()
 			r.byte()

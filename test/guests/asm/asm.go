@@ -15,6 +15,7 @@ const (
 	MemorySection   = 5
 	ExportSection   = 7
 	StartSection    = 8
+	ElementSection  = 9
 	CodeSection     = 10
 	DataSection     = 11
 )
@@ -28,16 +29,29 @@ const (
 	Table  = 1
 	Memory = 2
 	Global = 3
+
+	// Void is the type of a block without a result.
+	Void = 0x40
 )
 
 // Opcodes.
 const (
 	Unreachable = 0x00
+	Loop        = 0x03
 	End         = 0x0b
+	BrIf        = 0x0d
 	Call        = 0x10
+	ReturnCall  = 0x12
 	Drop        = 0x1a
-	I32Const    = 0x41
+	LocalGet    = 0x20
+	LocalTee    = 0x22
+	I32Store    = 0x36
 	MemoryGrow  = 0x40
+	I32Const    = 0x41
+	I64Const    = 0x42
+	I32Ne       = 0x47
+	I32LtU      = 0x49
+	I32Add      = 0x6a
 )
 
 // U is an unsigned number.
@@ -102,9 +116,14 @@ func Export(name string, kind byte, index uint64) []byte {
 	return Join(Bytes(name), []byte{kind}, U(index))
 }
 
-// Code is the body of a function without locals; the final end is added.
-func Code(instructions ...[]byte) []byte {
-	body := Join([]byte{0}, Join(instructions...), []byte{End})
+// Code is the body of a function with so many locals, all of them i32; the
+// final end is added.
+func Code(locals uint64, instructions ...[]byte) []byte {
+	declared := []byte{0}
+	if locals > 0 {
+		declared = Join([]byte{1}, U(locals), []byte{I32})
+	}
+	body := Join(declared, Join(instructions...), []byte{End})
 	return append(U(uint64(len(body))), body...)
 }
 

@@ -13,7 +13,7 @@ var malformed = []guest{
 			asm.Section(asm.ImportSection, asm.Import("env", "print_i32", asm.Func, 0)),
 			asm.Section(asm.FunctionSection, asm.U(1)),
 			asm.Section(asm.ExportSection, asm.Export("_start", asm.Func, 1)),
-			asm.Section(asm.CodeSection, asm.Code(asm.Const(1), asm.Op(asm.Call, 0))),
+			asm.Section(asm.CodeSection, asm.Code(0, asm.Const(1), asm.Op(asm.Call, 0))),
 		)
 	}},
 	// A 64-bit memory: limits flag 4 of the memory64 proposal.
@@ -29,6 +29,6 @@ func exporting(name string, memory ...[]byte) []byte {
 		asm.Section(asm.FunctionSection, asm.U(0)),
 		asm.Join(memory...),
 		asm.Section(asm.ExportSection, asm.Export(name, asm.Func, 0)),
-		asm.Section(asm.CodeSection, asm.Code()),
+		asm.Section(asm.CodeSection, asm.Code(0)),
 	)
 }
