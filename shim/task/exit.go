@@ -12,8 +12,11 @@ import (
 func (s *service) supervise(p *process, exited <-chan runc.Exit) {
 	exit := <-exited
 	c := p.container
-
-	c.mu.Lock()
+	c.mu.Lock() // which a Start that is under way holds
+	// From now on the pid may be another's.
+	if err := p.guest.Close(); err != nil {
+		c.log.WithError(err).Warn("process not let go of")
+	}
 	p.exitStatus, p.exitedAt = uint32(exit.Status), exit.Timestamp
 	c.mu.Unlock()
 	if err := c.persist(); err != nil {

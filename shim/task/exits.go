@@ -37,7 +37,8 @@ func (e *exits) begin() *launch {
 	return l
 }
 
-// claim returns a channel on which the exit of the launched process arrives, once.
+// claim returns a channel on which the exit of the launched process arrives; the
+// channel is closed after it, for those who only want to know that it came.
 func (l *launch) claim(pid int) <-chan runc.Exit {
 	e := l.exits
 	e.mu.Lock()
@@ -48,6 +49,7 @@ func (l *launch) claim(pid int) <-chan runc.Exit {
 			delete(other.early, pid)
 		}
 		exited <- exit
+		close(exited)
 	} else {
 		e.waiting[pid] = append(e.waiting[pid], exited)
 	}
@@ -65,6 +67,7 @@ func (e *exits) deliver(exit runc.Exit) {
 	defer e.mu.Unlock()
 	if waiting := e.waiting[exit.Pid]; len(waiting) > 0 {
 		waiting[0] <- exit
+		close(waiting[0])
 		if len(waiting) == 1 {
 			delete(e.waiting, exit.Pid)
 		} else {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,17 +20,8 @@ import (
 	"github.com/containerd/containerd/v2/core/runtime"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 	runc "github.com/containerd/go-runc"
-	"github.com/containerd/log"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
-
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if !testing.Verbose() {
-		log.L.Logger.SetOutput(io.Discard)
-	}
-	os.Exit(m.Run())
-}
 
 // world is a service in which processes and cgroups are pretended.
 type world struct {
@@ -130,10 +119,15 @@ func (w *world) endAll() {
 	}
 }
 
-// bundle makes a bundle of a container, changed by edits.
 func (w *world) bundle(id string, edits ...func(*specs.Spec)) string {
 	w.t.Helper()
-	dir := filepath.Join(w.t.TempDir(), id)
+	return newBundle(w.t, id, edits...)
+}
+
+// newBundle makes the bundle of a container, its spec changed by edits.
+func newBundle(t *testing.T, id string, edits ...func(*specs.Spec)) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), id)
 	spec := &specs.Spec{
 		Version: specs.Version,
 		Root:    &specs.Root{Path: "rootfs"},
@@ -151,7 +145,7 @@ func (w *world) bundle(id string, edits ...func(*specs.Spec)) string {
 		err = os.WriteFile(filepath.Join(dir, "config.json"), data, 0o600)
 	}
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return dir
 }
@@ -242,6 +236,11 @@ func (g *fakeGuest) Start() error {
 	}
 	if onStart != nil {
 		onStart()
+	}
+	g.world.mu.Lock()
+	defer g.world.mu.Unlock()
+	if g.closed {
+		return os.ErrClosed
 	}
 	return g.startErr
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
 	"github.com/containerd/typeurl/v2"
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -343,7 +342,3 @@ func TestAnswersWhileAModuleCompiles(t *testing.T) {
 
 // bundle is the directory of the guest's container.
 func (g *fakeGuest) bundle() string { return filepath.Dir(g.cfg.Rootfs) }
-
-func oomScore(score int) func(*specs.Spec) {
-	return func(s *specs.Spec) { s.Process.OOMScoreAdj = &score }
-}

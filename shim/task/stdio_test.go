@@ -1,0 +1,301 @@
+package task
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+func newFIFO(t *testing.T, name string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// open opens standard streams that must open.
+func open(t *testing.T, stdin, stdout, stderr string) *stdio {
+	t.Helper()
+	s, err := openStdio(stdin, stdout, stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.close)
+	return s
+}
+
+// reader reads a FIFO, from when somebody writes, to its end in the background.
+// It counts as a reader before reader returns.
+func reader(t *testing.T, path string) <-chan string {
+	t.Helper()
+	present, err := openBlocking(path, unix.O_RDONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { present.Close() })
+	opened := make(chan string, 1)
+	go func() {
+		f, err := os.Open(path) // waits for a writer
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		opened <- <-readAll(t, f)
+	}()
+	return opened
+}
+
+func readAll(t *testing.T, f *os.File) <-chan string {
+	result := make(chan string, 1)
+	go func() {
+		defer f.Close()
+		data, err := io.ReadAll(f)
+		if err != nil {
+			t.Error(err)
+		}
+		result <- string(data)
+	}()
+	return result
+}
+
+func receive(t *testing.T, from <-chan string) string {
+	t.Helper()
+	select {
+	case got := <-from:
+		return got
+	case <-time.After(20 * time.Second):
+		t.Fatal("no end of file")
+		return ""
+	}
+}
+
+func silent(t *testing.T, from <-chan string, why string) {
+	t.Helper()
+	select {
+	case got := <-from:
+		t.Fatalf("end of file after %q although %s", got, why)
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+func TestNoStreamsAreNull(t *testing.T) {
+	in, out, err := open(t, "", "", "").theirs()
+	if in != nil || out != nil || err != nil {
+		t.Errorf("got %v %v %v, want nil", in, out, err)
+	}
+}
+
+func TestOutputEndsWithTheProcess(t *testing.T) {
+	path := newFIFO(t, "out")
+	got := reader(t, path)
+	s := open(t, "", path, "")
+	_, out, _ := s.theirs()
+	flags, err := unix.FcntlInt(out.Fd(), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_NONBLOCK != 0 {
+		t.Errorf("the process's end has flags %#x, %v: it must block", flags, err)
+	}
+	fmt.Fprint(out, "hello")
+	s.handedOver() // as if the process had ended, which held the only other end
+	silent(t, got, "the shim holds the FIFO")
+	s.finish()
+	if got := receive(t, got); got != "hello" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// A daemon that is restarted opens the FIFO anew: no byte is lost meanwhile, and
+// the writer sees nothing of it.
+func TestOutputOutlivesItsReader(t *testing.T) {
+	path := newFIFO(t, "out")
+	first, err := openBlocking(path, unix.O_RDONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, "", path, "")
+	_, out, _ := s.theirs()
+	first.Close()
+	if _, err := fmt.Fprint(out, "nobody reads this yet"); err != nil {
+		t.Fatal(err)
+	}
+	s.handedOver()
+	s.finish()
+	if got := receive(t, reader(t, path)); got != "nobody reads this yet" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// A reader may open the FIFO only after the process has ended without a word.
+func TestOutputWaitsForALateReader(t *testing.T) {
+	path := newFIFO(t, "out")
+	s := open(t, "", path, "")
+	s.handedOver()
+	s.finish()
+	f, err := os.Open(path) // blocks until there is a writer
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := receive(t, readAll(t, f)); got != "" {
+		t.Errorf("read %q", got)
+	}
+}
+
+func TestCloseEndsOutputThatNobodyReads(t *testing.T) {
+	path := newFIFO(t, "out")
+	s := open(t, "", path, "")
+	_, out, _ := s.theirs()
+	fmt.Fprint(out, "lost")
+	s.handedOver()
+	s.finish()
+	s.close()
+	for range 1000 { // until the shim holds no end any more
+		_, err := openBlocking(path, unix.O_WRONLY)
+		if errors.Is(err, unix.ENXIO) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Error("the shim still holds the FIFO")
+}
+
+func TestInputEndsWithCloseIO(t *testing.T) {
+	path := newFIFO(t, "in")
+	s := open(t, path, "", "")
+	in, _, _ := s.theirs()
+	copied, err := unix.FcntlInt(in.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.handedOver()
+	got := readAll(t, os.NewFile(uintptr(copied), "in"))
+	client, err := openBlocking(path, unix.O_WRONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(client, "hello")
+	client.Close()
+	silent(t, got, "the shim holds a write end")
+	s.closeStdin()
+	if got := receive(t, got); got != "hello" {
+		t.Errorf("read %q", got)
+	}
+	s.closeStdin()
+}
+
+func TestFileIsAppendedTo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "c.log")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("before\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, "", "file://"+path, "file://"+path)
+	_, out, err := s.theirs()
+	if out != err {
+		t.Error("two files for one path")
+	}
+	fmt.Fprintln(out, "out")
+	fmt.Fprintln(err, "err")
+	s.handedOver()
+	s.finish()
+	got, readErr := os.ReadFile(path)
+	if readErr != nil || !bytes.Equal(got, []byte("before\nout\nerr\n")) {
+		t.Errorf("the file has %q, %v", got, readErr)
+	}
+
+	other := filepath.Join(t.TempDir(), "a b", "deep", "c.log")
+	s = open(t, "", "file://"+strings.ReplaceAll(other, " ", "%20"), "")
+	s.handedOver()
+	if _, err := os.Stat(other); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStreamsThatCannotBe(t *testing.T) {
+	absent := filepath.Join(t.TempDir(), "absent")
+	tests := []struct {
+		stdin, stdout, stderr string
+		want                  string
+		kind                  error
+	}{
+		{stdout: "binary:///usr/bin/logger?x=y", want: `stdout: the scheme "binary"`, kind: errdefs.ErrInvalidArgument},
+		{stderr: "binary-v2:///usr/bin/logger", want: `stderr: the scheme "binary-v2"`, kind: errdefs.ErrInvalidArgument},
+		{stdin: "file:///dev/zero", want: `stdin: the scheme "file"`, kind: errdefs.ErrInvalidArgument},
+		{stdout: "file://relative", want: "not an absolute path", kind: errdefs.ErrInvalidArgument},
+		{stdin: absent, want: "stdin: open " + absent, kind: os.ErrNotExist},
+		{stdout: absent, want: "stdout: open " + absent, kind: os.ErrNotExist},
+	}
+	before := descriptors(t)
+	for _, test := range tests {
+		s, err := openStdio(test.stdin, test.stdout, test.stderr)
+		if err == nil {
+			s.close()
+			t.Errorf("%+v was opened", test)
+			continue
+		}
+		if !strings.Contains(err.Error(), test.want) || !errors.Is(err, test.kind) {
+			t.Errorf("error %q, want %q", err, test.want)
+		}
+	}
+	if _, err := os.Stat(absent); err == nil {
+		t.Error("a file was made where a FIFO should be")
+	}
+	// What was opened before the failure must be closed.
+	fifo := newFIFO(t, "fifo")
+	if _, err := openStdio(fifo, fifo, absent); err == nil {
+		t.Error("opened")
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors open, %d before", after, before)
+	}
+}
+
+func TestNoDescriptorIsLeft(t *testing.T) {
+	before := descriptors(t)
+	for range 10 {
+		in, out := newFIFO(t, "in"), newFIFO(t, "out")
+		s, err := openStdio(in, out, out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.handedOver()
+		s.finish()
+		s.close()
+		s.close()
+	}
+	var after int
+	for range 1000 {
+		if after = descriptors(t); after == before {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Errorf("%d descriptors open, %d before", after, before)
+}
+
+// descriptors counts what this process has open of the test's own files.
+func descriptors(t *testing.T) (n int) {
+	t.Helper()
+	own := filepath.Dir(t.TempDir())
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if target, err := os.Readlink("/proc/self/fd/" + entry.Name()); err == nil && strings.HasPrefix(target, own) {
+			n++
+		}
+	}
+	return n
+}
