@@ -3,6 +3,8 @@ package sandbox
 import (
 	"runtime"
 	"sync"
+
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
 )
 
 // All sandbox processes are started by one operating-system thread that never
@@ -16,6 +18,8 @@ var (
 
 func serveForks() {
 	runtime.LockOSThread()
+	// It only saves time: without it the processes do the same for themselves.
+	_ = jail.LimitThread()
 	for job := range forkJobs {
 		if !job() {
 			// The thread is stuck in a container's namespaces. It stays, for the

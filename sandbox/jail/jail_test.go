@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -28,6 +29,11 @@ func TestOrdinaryContainer(t *testing.T) {
 	}
 	if got := b.must("list", "/", "").List; !slices.Equal(got, []string{"dev", "etc", "proc", "run", "sys", "tmp", "work"}) {
 		t.Errorf("/ holds %v", got)
+	}
+	// The host's root directory would be a second mount there.
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", b.pid))
+	if got := strings.Count(string(mounts), " / rw,"); err != nil || got != 1 {
+		t.Errorf("%d mounts at /, error %v:\n%s", got, err, mounts)
 	}
 	for path, want := range map[string][]string{
 		"/proc":       {"nosuid,nodev,noexec", "- proc proc"},
@@ -57,10 +63,29 @@ func TestOrdinaryContainer(t *testing.T) {
 	b.reads("/proc/sys/fs/mqueue/msg_max", "11")
 	b.must("loopback", "", "")
 
+	own, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.must("keyring", "", "").Text; got == fmt.Sprint(own) {
+		t.Errorf("the session keyring is the host's")
+	}
+	var host, cgroup unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/cgroup", &host); err != nil {
+		t.Fatal(err)
+	}
+	for i, file := range threadFiles(t, b.pid, "ns/cgroup") {
+		var st unix.Stat_t
+		if err := unix.Stat(file, &st); err != nil || st.Ino == host.Ino || i > 0 && st.Ino != cgroup.Ino {
+			t.Errorf("%s is %d, of the host %d, of the first thread %d, error %v", file, st.Ino, host.Ino, cgroup.Ino, err)
+		}
+		cgroup = st
+	}
+
 	b.refuses("write", "/proc/sys/kernel/shmmni", unix.EROFS)
-	b.refuses("write", "/proc/sysrq-trigger", unix.EROFS)
+	b.refuses("write", "/proc/irq/default_smp_affinity", unix.EROFS)
 	b.refuses("mkdir", "/sys/fs/x", unix.EROFS, unix.EPERM)
-	b.reads("/proc/kcore", "")
+	b.reads("/proc/cmdline", "")
 	b.reads("/proc/keys", "")
 	for _, dir := range []string{"/sys/firmware", "/proc/self/task"} {
 		if got := b.must("list", dir, "").List; len(got) > 0 {
@@ -147,11 +172,7 @@ func TestPrivileges(t *testing.T) {
 				"NoNewPrivs:\t1", "Umask:\t0027",
 				"CapInh:\t0000000000000000", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "CapAmb:\t0000000000000000",
 			}
-			tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", b.pid))
-			if err != nil || len(tasks) < 4 {
-				t.Fatalf("threads %v, error %v", tasks, err)
-			}
-			for _, task := range tasks {
+			for _, task := range threadFiles(t, b.pid, "status") {
 				status, err := os.ReadFile(task)
 				if err != nil {
 					t.Fatal(err)
@@ -180,6 +201,48 @@ func TestPrivileges(t *testing.T) {
 			b.refuses("openrw", "/proc/1/clear_refs", unix.EACCES, unix.EINVAL, unix.EPERM)
 		})
 	}
+}
+
+// threadFiles has the paths of a file below /proc of every thread of a container.
+func threadFiles(t *testing.T, pid int, name string) []string {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/%s", pid, name))
+	if err != nil || len(files) < 4 {
+		t.Fatalf("threads %v, error %v", files, err)
+	}
+	return files
+}
+
+func TestDiesWithParent(t *testing.T) {
+	for name, user := range map[string]specs.User{"root": {}, "other": {UID: 1000, GID: 1000}} {
+		t.Run(name, func(t *testing.T) {
+			spec := newSpec()
+			spec.Process.User = user
+			b := enter(t, spec, newRootfs(t, nil))
+			b.endParent()
+			// A container that outlives its parent ends here, by itself.
+			time.AfterFunc(10*time.Second, func() { b.in.Encode(request{Op: "exit"}) })
+			if err := b.wait(); err == nil || err.Error() != "signal: killed" {
+				t.Errorf("the container ended with %v", err)
+			}
+		})
+	}
+}
+
+// TestWorkingDirectoryOfRoot has a directory that the user may not enter.
+func TestWorkingDirectoryOfRoot(t *testing.T) {
+	rootfs := newRootfs(t, map[string]string{"root/file": "x"})
+	if err := os.Chmod(filepath.Join(rootfs, "root"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	spec := newSpec()
+	spec.Process.User = specs.User{UID: 1000, GID: 1000}
+	spec.Process.Cwd = "/root"
+	b := enter(t, spec, rootfs)
+	if got := b.must("getwd", "", "").Text; got != "/root" {
+		t.Errorf("the working directory is %s", got)
+	}
+	b.refuses("read", "/root/file", unix.EACCES)
 }
 
 func TestUserNamespace(t *testing.T) {
@@ -221,6 +284,21 @@ func TestUserNamespace(t *testing.T) {
 			t.Errorf("/sys is %q", got)
 		}
 		b.refuses("write", "/etc/file", unix.EACCES)
+	})
+	t.Run("rlimit", func(t *testing.T) {
+		// Rights in a user namespace raise no hard limit.
+		var limit unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+		spec := newUserSpec()
+		spec.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CORE"}, {Type: "RLIMIT_NOFILE", Soft: 10, Hard: limit.Max + 1}}
+		want := fmt.Sprintf("process.rlimits[1]: the hard limit %d of RLIMIT_NOFILE is above %d, which", limit.Max+1, limit.Max)
+		if _, err := tryEnter(t, spec, rootfs); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("error %v", err)
+		}
+		spec.Process.Rlimits[1].Hard = limit.Max
+		enter(t, spec, rootfs)
 	})
 	t.Run("the host's network", func(t *testing.T) {
 		spec := newUserSpec()

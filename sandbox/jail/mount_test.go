@@ -177,19 +177,21 @@ func TestTmpfs(t *testing.T) {
 	if err := os.Chmod(filepath.Join(rootfs, "tmp"), os.ModeSticky|0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(filepath.Join(rootfs, "data/dir/file"), 0o4750); err != nil {
-		t.Fatal(err)
-	}
 	for _, path := range []string{"data", "data/dir", "data/dir/file"} {
 		if err := os.Chown(filepath.Join(rootfs, path), 33, 34); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b := enter(t, withMounts(
+	if err := os.Chmod(filepath.Join(rootfs, "data/dir/file"), os.ModeSetuid|0o750); err != nil {
+		t.Fatal(err)
+	}
+	spec := withMounts(
 		specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"size=64k", "noexec"}},
 		specs.Mount{Destination: "/data", Type: "tmpfs", Source: "tmpfs", Options: []string{"tmpcopyup"}},
-		specs.Mount{Destination: "/fresh", Type: "tmpfs", Source: "tmpfs", Options: []string{"ro,mode=700,uid=5"}},
-	), rootfs)
+		specs.Mount{Destination: "/fresh", Type: "tmpfs", Source: "tmpfs", Options: []string{"ro,mode=707,uid=5"}},
+	)
+	spec.Process.User = specs.User{UID: 33, GID: 34} // without capabilities, user 0 owns nothing there
+	b := enter(t, spec, rootfs)
 	if st := b.must("stat", "/tmp", "").Stat; st.Mode&0o7777 != 0o1777 {
 		t.Errorf("/tmp has mode %o", st.Mode)
 	}
@@ -212,7 +214,7 @@ func TestTmpfs(t *testing.T) {
 		t.Error("a file written to the tmpfs is in the root file system")
 	}
 	b.refuses("write", "/fresh/file", unix.EROFS)
-	if st := b.must("stat", "/fresh", "").Stat; st.Mode&0o7777 != 0o700 || st.Uid != 5 {
+	if st := b.must("stat", "/fresh", "").Stat; st.Mode&0o7777 != 0o707 || st.Uid != 5 {
 		t.Errorf("/fresh has mode %o and owner %d", st.Mode, st.Uid)
 	}
 }

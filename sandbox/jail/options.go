@@ -2,6 +2,7 @@ package jail
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -62,6 +63,18 @@ type options struct {
 	propagation     []propagation
 	copyUp          bool
 	data            []string // what is left is the file system's
+}
+
+// MountOptions returns the mount options that are understood, sorted; others are
+// handed to the file system that is mounted.
+func MountOptions() []string {
+	known := []string{"bind", "rbind", "tmpcopyup", "defaults", "silent", "loud"}
+	for name := range mountFlags {
+		known = append(known, name, "r"+name)
+	}
+	known = slices.AppendSeq(known, maps.Keys(propagations))
+	slices.Sort(known)
+	return known
 }
 
 func parseOptions(m specs.Mount) (options, error) {

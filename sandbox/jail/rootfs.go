@@ -2,7 +2,9 @@ package jail
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -23,9 +25,13 @@ type container struct {
 //
 // The process must be in the namespaces that Namespaces named and in the cgroup
 // it is to stay in, have all capabilities over them, and see the host's /proc,
-// /dev and /sys. It leaves no descriptor open. After an error the process is
-// neither here nor there and must exit.
+// /dev and /sys. EnterRootfs closes every file, directory and device that the
+// process has open but its standard input, output and error; sockets and pipes
+// stay. After an error the process is neither here nor there and must exit.
 func EnterRootfs(spec *specs.Spec, rootfs string) (err error) {
+	if err := closeFiles(); err != nil {
+		return err
+	}
 	// The modes that are asked for are the modes that files get.
 	unix.Umask(0)
 	c := &container{spec: spec, covers: covers{empty: -1, null: -1}}
@@ -122,6 +128,38 @@ func (c *container) pivot() error {
 	if p := c.spec.Linux.RootfsPropagation; p != "" && propagations[p].kind != unix.MS_PRIVATE {
 		if err := setPropagation(c.root, propagations[p]); err != nil {
 			return fmt.Errorf("linux.rootfsPropagation: %w", err)
+		}
+	}
+	return nil
+}
+
+// closeFiles closes the open files of the host. A process can open what its own
+// descriptors stand for again, through /proc/self/fd and with other rights, so
+// each of them would be a way out for a guest. There are the ones that a program
+// inherits, and those through which Go's runtime watches the CPU limit of its
+// cgroup, which it does not use where GOMAXPROCS is set.
+func closeFiles() error {
+	dir, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("looking for open files: %w", err)
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return fmt.Errorf("looking for open files: %w", err)
+	}
+	for _, name := range names {
+		fd, err := strconv.Atoi(name)
+		if err != nil || fd <= 2 || fd == int(dir.Fd()) {
+			continue
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return fmt.Errorf("looking at descriptor %d: %w", fd, err)
+		}
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFREG, unix.S_IFDIR, unix.S_IFBLK, unix.S_IFCHR:
+			unix.Close(fd)
 		}
 	}
 	return nil
