@@ -27,9 +27,10 @@ type Daemon struct {
 	err  error // of cmd.Wait; valid once done is closed
 }
 
-// config has no CRI and so no pod sandbox controller. NRI and the snapshotters
-// of other filesystems only cost time and log lines here.
-const config = `version = 4
+// config is in version 2 of the format, which every containerd from 1.6 on
+// reads. It has no CRI and so no pod sandbox controller. NRI and the
+// snapshotters of other filesystems only cost time and log lines here.
+const config = `version = 2
 root = %[1]q
 state = %[2]q
 disabled_plugins = [
@@ -38,6 +39,7 @@ disabled_plugins = [
   'io.containerd.cri.v1.runtime',
   'io.containerd.podsandbox.controller.v1.podsandbox',
   'io.containerd.nri.v1.nri',
+  'io.containerd.snapshotter.v1.aufs',
   'io.containerd.snapshotter.v1.blockfile',
   'io.containerd.snapshotter.v1.btrfs',
   'io.containerd.snapshotter.v1.devmapper',
@@ -45,9 +47,9 @@ disabled_plugins = [
   'io.containerd.snapshotter.v1.zfs',
 ]
 
-[plugins.'io.containerd.server.v1.grpc']
+[grpc]
   address = %[3]q
-[plugins.'io.containerd.server.v1.ttrpc']
+[ttrpc]
   address = %[4]q
 `
 
@@ -56,7 +58,7 @@ disabled_plugins = [
 // stops it with Stop.
 func Start(ctx context.Context, dir, path, namespace string) (*Daemon, error) {
 	d := &Daemon{Dir: dir, Path: path, Namespace: namespace, done: make(chan struct{})}
-	program, err := d.program("containerd")
+	program, err := d.Program("containerd")
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +145,7 @@ func (d *Daemon) Log() string   { return filepath.Join(d.Dir, "containerd.log") 
 // Ctr is a ctr command that speaks to this containerd, not yet started. It is
 // killed when ctx ends.
 func (d *Daemon) Ctr(ctx context.Context, args ...string) *exec.Cmd {
-	program, err := d.program("ctr")
+	program, err := d.Program("ctr")
 	cmd := exec.CommandContext(ctx, program, append([]string{"--address", d.Address(), "--namespace", d.Namespace}, args...)...)
 	cmd.Env = d.environ()
 	if err != nil {
@@ -152,8 +154,8 @@ func (d *Daemon) Ctr(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// program finds a program in d.Path, and nowhere else.
-func (d *Daemon) program(name string) (string, error) {
+// Program finds a program in d.Path, and nowhere else.
+func (d *Daemon) Program(name string) (string, error) {
 	for _, dir := range filepath.SplitList(d.Path) {
 		file, err := filepath.Abs(filepath.Join(dir, name))
 		if err != nil {

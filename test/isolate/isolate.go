@@ -17,10 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runDir is fixed in containerd's code whatever its own state folder is: shim
-// sockets and ctr's FIFOs go there.
-const runDir = "/run/containerd"
-
 const (
 	stageVar = "ISOLATE_STAGE"
 	dirVar   = "ISOLATE_DIR"
@@ -68,17 +64,15 @@ func runOutside(name string) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	// containerd resolves some of its paths; MkdirTemp's mode would hide the
-	// rootfs from a container's user.
+	// MkdirTemp's mode would hide the rootfs from a container's user.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return 1, err
 	}
-	if _, err := os.Stat(runDir); errors.Is(err, os.ErrNotExist) {
-		if err := os.Mkdir(runDir, 0o755); err != nil {
-			return 1, err
-		}
-		defer os.Remove(runDir)
+	release, err := claimRunDir()
+	if err != nil {
+		return 1, err
 	}
+	defer release()
 	defer func() { err = errors.Join(err, removeCgroups(filepath.Base(dir))) }()
 
 	signals := make(chan os.Signal, 1)

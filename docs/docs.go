@@ -1,0 +1,9 @@
+// Package docs is the manual, embedded so that the tests can run what it says.
+package docs
+
+import _ "embed"
+
+// Operations is operations.md.
+//
+//go:embed operations.md
+var Operations string

@@ -1,0 +1,108 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+func TestWrite(t *testing.T) {
+	module := filepath.Join(t.TempDir(), "m")
+	if err := os.WriteFile(module, []byte("module"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	images := []Image{
+		{Name: "a:latest", Files: map[string]string{"/app/m.wasm": module}, Config: v1.ImageConfig{Entrypoint: []string{"/app/m.wasm"}}},
+		{Name: "b:latest", Files: map[string]string{"/app/m.wasm": module}},
+	}
+	var first, second bytes.Buffer
+	for _, w := range []io.Writer{&first, &second} {
+		if err := Write(w, images...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(first.Bytes(), second.Bytes()) {
+		t.Error("equal images gave unequal bytes")
+	}
+
+	names, files := untar(t, first.Bytes())
+	// Both images have the one layer.
+	if len(names) != 2+1+2+2 {
+		t.Errorf("the layout holds %q", names)
+	}
+	for name, data := range files {
+		if dir, sum := filepath.Split(name); dir == "blobs/sha256/" && digest.FromBytes(data).Encoded() != sum {
+			t.Errorf("%s is not the digest of its content", name)
+		}
+	}
+	blob := func(d v1.Descriptor, into any) {
+		t.Helper()
+		data := files["blobs/sha256/"+d.Digest.Encoded()]
+		if int64(len(data)) != d.Size {
+			t.Fatalf("%s has %d bytes, not %d", d.Digest, len(data), d.Size)
+		}
+		if raw, ok := into.(*[]byte); ok {
+			*raw = data
+		} else if err := json.Unmarshal(data, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var index v1.Index
+	if err := json.Unmarshal(files["index.json"], &index); err != nil {
+		t.Fatal(err)
+	}
+	if len(index.Manifests) != 2 || index.Manifests[0].Annotations[nameAnnotation] != "a:latest" {
+		t.Fatalf("index %+v", index)
+	}
+	var manifest v1.Manifest
+	var config v1.Image
+	var layer []byte
+	blob(index.Manifests[0], &manifest)
+	blob(manifest.Config, &config)
+	blob(manifest.Layers[0], &layer)
+	if !slices.Equal(config.Config.Entrypoint, []string{"/app/m.wasm"}) ||
+		!slices.Equal(config.RootFS.DiffIDs, []digest.Digest{manifest.Layers[0].Digest}) {
+		t.Errorf("config %+v", config)
+	}
+	paths, contents := untar(t, layer)
+	if !slices.Equal(paths, []string{"app/", "app/m.wasm"}) || string(contents["app/m.wasm"]) != "module" {
+		t.Errorf("the layer holds %q", paths)
+	}
+}
+
+func TestWriteErrors(t *testing.T) {
+	for _, path := range []string{"relative", "/", "/a/../b", ""} {
+		if err := Write(io.Discard, Image{Files: map[string]string{path: os.Args[0]}}); err == nil {
+			t.Errorf("the path %q was accepted", path)
+		}
+	}
+	if err := Write(io.Discard, Image{Files: map[string]string{"/a": "/nothing/here"}}); err == nil {
+		t.Error("a missing file was accepted")
+	}
+}
+
+func untar(t *testing.T, data []byte) (names []string, files map[string][]byte) {
+	t.Helper()
+	files = map[string][]byte{}
+	for r := tar.NewReader(bytes.NewReader(data)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return names, files
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, h.Name)
+		if files[h.Name], err = io.ReadAll(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
