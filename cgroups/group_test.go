@@ -103,6 +103,29 @@ func TestFreezeThaw(t *testing.T) {
 	}
 }
 
+// TestFreezeBusy freezes a process that others leave little of a processor.
+func TestFreezeBusy(t *testing.T) {
+	g, a := inhabited(t, nil, "spin 19")
+	spin := func(a *actor) {
+		a.begin(t)
+		if a.says(20*time.Second) != "spinning" {
+			t.Fatal("the process does not run")
+		}
+	}
+	spin(a)
+	for range 8 {
+		spin(cast(t, "spin 0"))
+	}
+	for range 3 {
+		if err := g.Freeze(); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Thaw(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestKillOfFrozen(t *testing.T) {
 	g, a := inhabited(t, nil, "wait")
 	if err := g.Freeze(); err != nil {

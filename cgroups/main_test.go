@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -69,6 +71,21 @@ func play(role string, args []string) {
 				time.Sleep(time.Millisecond)
 			}
 		}()
+	case "spin": // on the first processor, as nice as told
+		runtime.LockOSThread()
+		nice, err := strconv.Atoi(args[0])
+		must(err)
+		must(unix.Setpriority(unix.PRIO_PROCESS, 0, nice))
+		first := &unix.CPUSet{}
+		first.Set(0)
+		must(unix.SchedSetaffinity(0, first))
+		fmt.Println("spinning")
+		go func() {
+			io.Copy(io.Discard, in)
+			os.Exit(0)
+		}()
+		for {
+		}
 	case "hog":
 		const size = 256 << 20
 		memory, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)

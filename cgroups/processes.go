@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	control "github.com/opencontainers/cgroups"
@@ -20,11 +21,38 @@ func (g *Group) Thaw() error { return g.freeze(control.Thawed) }
 func (g *Group) freeze(state control.FreezerState) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if err := g.manager.Freeze(state); err != nil {
+	err := g.manager.Freeze(state)
+	if err != nil && state == control.Frozen && !g.v2 {
+		err = g.freezeBusy()
+	}
+	if err != nil {
 		return fmt.Errorf("control group %s cannot be %s: %w", g.name, map[control.FreezerState]string{
 			control.Frozen: "frozen", control.Thawed: "thawed"}[state], err)
 	}
 	return nil
+}
+
+// freezeBusy freezes a v1 group on a busy machine. A process stands still only
+// when it has next had a processor; the manager thaws the group again after a
+// millisecond of looking, and gives up after twenty such tries.
+func (g *Group) freezeBusy() error {
+	dir := g.paths["freezer"]
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if err := control.WriteFile(dir, "freezer.state", string(control.Frozen)); err != nil {
+			return err
+		}
+		state, err := control.ReadFile(dir, "freezer.state")
+		if err != nil {
+			return err
+		}
+		if strings.TrimSpace(state) == string(control.Frozen) {
+			return g.manager.Freeze(control.Frozen) // which notes it
+		}
+		if time.Now().After(deadline) {
+			return errors.Join(errors.New("its processes do not stand still within 10 s"),
+				control.WriteFile(dir, "freezer.state", string(control.Thawed)))
+		}
+	}
 }
 
 // Pids returns the processes of the group and of the groups below it, in no

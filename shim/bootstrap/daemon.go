@@ -60,6 +60,7 @@ func newTaskService(ic *plugin.InitContext) (_ any, err error) {
 	if err := raiseOOMScore(); err != nil {
 		log.G(ic.Context).WithError(err).Warn("the kernel may end this shim before containerd when memory runs out")
 	}
+	checkTracing(ic.Context)
 	return task.New(ic.Context, publisher, sd)
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -47,6 +48,39 @@ func newBundle(t *testing.T, id, config string) string {
 		logs.Close()
 	})
 	return dir
+}
+
+// readLog opens the log of a shim that is yet to start. It is read from then on,
+// and newBundle no longer shows it.
+func readLog(t *testing.T, dir string) *os.File {
+	t.Helper()
+	logs, err := os.OpenFile(filepath.Join(dir, "log"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { logs.Close() })
+	return logs
+}
+
+// waitLog reads a shim's log until one of its lines has all of these parts.
+func waitLog(t *testing.T, logs *os.File, parts ...string) {
+	t.Helper()
+	if err := logs.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var text []byte
+	for buf := make([]byte, 64<<10); ; {
+		n, err := logs.Read(buf)
+		text = append(text, buf[:n]...)
+		for line := range strings.Lines(string(text)) {
+			if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
+				return
+			}
+		}
+		if err != nil {
+			t.Fatalf("no line of the log has %q: %v\n%s", parts, err, text)
+		}
+	}
 }
 
 // startArgs is the command line of every daemon for container id.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/options"
 	bootapi "github.com/containerd/containerd/api/runtime/bootstrap/v1"
 	"github.com/containerd/containerd/api/types"
@@ -66,6 +67,7 @@ func runtimeFeatures() *features.Features {
 	return &features.Features{
 		OCIVersionMin: "1.0.0",
 		OCIVersionMax: specs.Version,
+		MountOptions:  jail.MountOptions(),
 		Linux: &features.Linux{
 			Namespaces: []string{
 				string(specs.CgroupNamespace),

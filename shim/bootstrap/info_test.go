@@ -43,6 +43,10 @@ func TestInfo(t *testing.T) {
 	if !slices.Contains(f.Linux.Namespaces, "network") || f.Linux.Seccomp.Enabled == nil || !*f.Linux.Cgroup.V2 {
 		t.Errorf("features %+v", f.Linux)
 	}
+	// CRI asks for rro before it makes a mount read-only in depth.
+	if !slices.Contains(f.MountOptions, "rro") || slices.Contains(f.MountOptions, "idmap") {
+		t.Errorf("mount options %q", f.MountOptions)
+	}
 	// containerd asks for this before it passes mounts with id mappings on.
 	if *f.Linux.MountExtensions.IDMap.Enabled {
 		t.Error("id-mapped mounts are promised")

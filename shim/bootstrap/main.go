@@ -46,6 +46,9 @@ func Main() int {
 		return 0
 	case args.action == "":
 		registerTaskService()
+		if args.debug {
+			registerProfiles()
+		}
 	case args.action != "delete":
 		return fail(fmt.Errorf("unknown action %q; containerd calls start and delete", args.action))
 	}

@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -17,7 +18,7 @@ const (
 	// when they come back, in the bundle's directory.
 	addressFile = "address"
 	// listenerDescriptor is where the daemon finds its listener, as the library
-	// has it.
+	// has it. The debug socket's is the next.
 	listenerDescriptor = 3
 
 	ttrpcAddressVariable = "TTRPC_ADDRESS"
@@ -48,7 +49,10 @@ func start(args arguments, stdin io.Reader, stdout io.Writer) (err error) {
 	undo := func() {}
 	if listener != nil {
 		defer listener.Close()
-		undo = func() { os.Remove(socketPath(address)) }
+		undo = func() {
+			listener.Close()
+			_ = removeIfDead(address)
+		}
 	}
 	defer func() {
 		if err != nil {
@@ -59,19 +63,15 @@ func start(args arguments, stdin io.Reader, stdout io.Writer) (err error) {
 		return fmt.Errorf("container %s: %w", r.id, err)
 	}
 	if listener != nil {
-		socket, err := listener.File()
-		if err != nil {
-			return err
-		}
-		defer socket.Close()
-		daemon, err := spawn(r, socket)
+		daemon, err := spawn(r, listener)
 		if err != nil {
 			return fmt.Errorf("container %s: start the shim: %w", r.id, err)
 		}
 		undo = func() {
+			listener.Close()
 			_ = daemon.Process.Kill()
 			_ = daemon.Wait()
-			os.Remove(socketPath(address))
+			_ = removeIfDead(address)
 		}
 		if r.options.ShimCgroup != "" {
 			if err := joinCgroup(r.options.ShimCgroup, daemon.Process.Pid); err != nil {
@@ -86,19 +86,32 @@ func start(args arguments, stdin io.Reader, stdout io.Writer) (err error) {
 // directory. It inherits the number of threads that containerd allows a shim
 // (GOMAXPROCS) and raises its own OOM score, where the log is open to say so if
 // that is refused.
-func spawn(r request, listener *os.File) (*exec.Cmd, error) {
+func spawn(r request, listener *net.UnixListener) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	args := []string{"-namespace", r.namespace, "-id", r.id, "-address", r.grpcAddress}
+	listeners := []*net.UnixListener{listener} // from listenerDescriptor on
 	if r.debug {
-		args = append(args, "-debug")
+		profiles, err := listenForProfiles()
+		if err != nil {
+			return nil, fmt.Errorf("debug socket: %w", err)
+		}
+		defer profiles.Close()
+		args, listeners = append(args, "-debug"), append(listeners, profiles)
 	}
 	cmd := exec.Command(self, args...)
 	cmd.Env = append(os.Environ(), ttrpcAddressVariable+"="+r.ttrpcAddress)
-	cmd.ExtraFiles = []*os.File{listener} // listenerDescriptor
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	for _, l := range listeners {
+		socket, err := l.File()
+		if err != nil {
+			return nil, err
+		}
+		defer socket.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, socket)
+	}
 
 	if os.Getenv(schedCoreVariable) != "" {
 		// The child shares the scheduling domain of the thread that forks it.

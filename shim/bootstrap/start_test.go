@@ -81,6 +81,23 @@ func TestSignalEndsTheDaemon(t *testing.T) {
 	noFile(t, filepath.Join(dir, addressFile))
 }
 
+// SIGUSR1 writes what every goroutine does to the log and ends nothing.
+func TestStackDump(t *testing.T) {
+	dir := newBundle(t, "c1", `{}`)
+	logs := readLog(t, dir)
+	address := startLegacy(t, dir, "c1")
+	pid := shimPid(t, address)
+	if err := syscall.Kill(pid, syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	waitLog(t, logs, "goroutine stack dump", "goroutine 1 ", "shim.RunShim")
+	if again := shimPid(t, address); again != pid {
+		t.Errorf("shim %d is gone, %d answers", pid, again)
+	}
+	shutDown(t, address)
+	waitGone(t, pid)
+}
+
 func TestDaemonIsEndedBeforeContainerdByTheKernel(t *testing.T) {
 	score := func(pid string) int {
 		data, err := os.ReadFile("/proc/" + pid + "/oom_score_adj")

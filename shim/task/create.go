@@ -55,6 +55,7 @@ func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*ta
 	s.mu.Lock()
 	s.containers[r.ID] = c
 	s.mu.Unlock()
+	c.log.WithField("pid", c.init.pid).Info("created")
 	go s.supervise(c.init, exited)
 	return &taskAPI.CreateTaskResponse{Pid: uint32(c.init.pid)}, nil
 }

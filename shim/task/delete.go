@@ -43,7 +43,7 @@ func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAP
 		ExitedAt:    exitedAt,
 	})
 	s.mu.Unlock()
-	c.log.Debug("deleted")
+	c.log.Info("deleted")
 	return &taskAPI.DeleteResponse{Pid: uint32(p.pid), ExitStatus: p.exitStatus, ExitedAt: exitedAt}, nil
 }
 

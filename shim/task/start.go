@@ -32,6 +32,6 @@ func (s *service) Start(_ context.Context, r *taskAPI.StartRequest) (*taskAPI.St
 		return nil, err
 	}
 	s.events.send(&eventsAPI.TaskStart{ContainerID: c.id, Pid: uint32(p.pid)})
-	c.log.WithField("pid", p.pid).Debug("started")
+	c.log.WithField("pid", p.pid).Info("started")
 	return &taskAPI.StartResponse{Pid: uint32(p.pid)}, nil
 }

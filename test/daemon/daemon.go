@@ -57,6 +57,10 @@ disabled_plugins = [
 // also searched for shims, and waits until it answers or ctx ends. The caller
 // stops it with Stop.
 func Start(ctx context.Context, dir, path, namespace string) (*Daemon, error) {
+	path, err := absolute(path)
+	if err != nil {
+		return nil, err
+	}
 	d := &Daemon{Dir: dir, Path: path, Namespace: namespace, done: make(chan struct{})}
 	program, err := d.Program("containerd")
 	if err != nil {
@@ -157,15 +161,25 @@ func (d *Daemon) Ctr(ctx context.Context, args ...string) *exec.Cmd {
 // Program finds a program in d.Path, and nowhere else.
 func (d *Daemon) Program(name string) (string, error) {
 	for _, dir := range filepath.SplitList(d.Path) {
-		file, err := filepath.Abs(filepath.Join(dir, name))
-		if err != nil {
-			return "", err
-		}
+		file := filepath.Join(dir, name)
 		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
 			return file, nil
 		}
 	}
 	return "", fmt.Errorf("%s is not in %s: run `make engines build`", name, d.Path)
+}
+
+// absolute makes every folder of a path absolute: Go programs refuse to start
+// what they find by a relative one.
+func absolute(path string) (string, error) {
+	dirs := filepath.SplitList(path)
+	for i, dir := range dirs {
+		var err error
+		if dirs[i], err = filepath.Abs(dir); err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(dirs, string(filepath.ListSeparator)), nil
 }
 
 func (d *Daemon) environ() []string {

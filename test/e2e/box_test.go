@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -38,6 +39,11 @@ type plan struct {
 	stdin   io.Reader
 	spec    []oci.SpecOpts
 	io      cio.Creator // FIFOs to the box's buffers if nil
+
+	on       *containerd.Client                                                  // the tests' own containerd if nil
+	snapshot func(id string, image containerd.Image) containerd.NewContainerOpts // a new one of the image if nil
+	labels   map[string]string
+	task     []containerd.NewTaskOpts
 }
 
 // create makes the container and its task, which is not started. Everything is
@@ -58,18 +64,20 @@ func (p plan) tryCreate(t *testing.T) (*box, error) {
 
 func (p plan) createWith(t *testing.T, id string) (*box, error) {
 	ctx := namespaced(context.Background())
+	client := cmp.Or(p.on, client)
 	image, err := client.GetImage(ctx, imageName(p.guest))
 	if err != nil {
 		return nil, err
 	}
-	runtime := p.runtime
-	if runtime == "" {
-		runtime = wasmRuntime
+	snapshot := containerd.WithNewSnapshot(id, image)
+	if p.snapshot != nil {
+		snapshot = p.snapshot(id, image)
 	}
 	spec := []oci.SpecOpts{oci.WithImageConfigArgs(image, p.args)}
 	c, err := client.NewContainer(ctx, id,
-		containerd.WithNewSnapshot(id, image),
-		containerd.WithRuntime(runtime, nil),
+		snapshot,
+		containerd.WithRuntime(cmp.Or(p.runtime, wasmRuntime), nil),
+		containerd.WithContainerLabels(p.labels),
 		containerd.WithNewSpec(append(spec, p.spec...)...))
 	if err != nil {
 		return nil, err
@@ -84,7 +92,7 @@ func (p plan) createWith(t *testing.T, id string) (*box, error) {
 	if creator == nil {
 		creator = cio.NewCreator(cio.WithStreams(p.stdin, b.stdout, b.stderr))
 	}
-	b.task, err = c.NewTask(ctx, creator)
+	b.task, err = c.NewTask(ctx, creator, p.task...)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,6 @@ func TestCreateErrors(t *testing.T) {
 		{"no such export", "hello-c", nil, []string{"/hello-c.wasm#nope"}, []string{"/hello-c.wasm", "nope", "_start"}},
 		{"nothing after the #", "hello-c", nil, []string{"/hello-c.wasm#"}, []string{"process.args", "#"}},
 		{"a function with parameters", "reactor", nil, []string{"/reactor.wasm#add"}, []string{"/reactor.wasm", "add", "param"}},
-		{"no memory", "hello-go", []string{"--memory-limit", "5242880"}, nil, []string{"memory", "5"}},
 		{"a mount that is not there", "hello-c", []string{"--mount", "type=bind,src=/nothing/here,dst=/data,options=rbind:rw"}, nil,
 			[]string{"/nothing/here", "no such file"}},
 	} {

@@ -168,7 +168,7 @@ func TestMany(t *testing.T) {
 	leavesNothing(t)
 	total := 200
 	if emulated {
-		total = 24
+		total = 16
 	}
 	jobs := make(chan int)
 	var workers sync.WaitGroup

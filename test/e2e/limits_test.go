@@ -38,6 +38,17 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
+// TestNoMemory has a module whose compilation needs more than the container may
+// have.
+func TestNoMemory(t *testing.T) {
+	leavesNothing(t)
+	r := ctrRun(t, "hello-go", []string{"--memory-limit", "5242880"})
+	if r.code == 0 || r.stdout != "" {
+		t.Errorf("it was not refused: %s", r)
+	}
+	r.wantStderr(t, "out of memory", "limit of 5242880 bytes", "linux.resources.memory.limit")
+}
+
 // TestOutOfMemory makes the kernel's OOM killer act: what a guest writes to a
 // tmpfs is charged to it, and nothing in the runtime can foresee that.
 func TestOutOfMemory(t *testing.T) {

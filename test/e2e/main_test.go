@@ -7,7 +7,7 @@
 //	E2E_BIN     folders of containerd, ctr, runc, its shim and ours, as in $PATH
 //	E2E_GUESTS  folder of the guests' modules
 //	E2E_SCALE   "vm" on an emulated processor: less of the same, and no bounds
-//	            in milliseconds
+//	            on time where the processor decides
 package e2e
 
 import (
@@ -137,6 +137,16 @@ func scaled(d time.Duration) time.Duration {
 		return 15 * d
 	}
 	return d
+}
+
+// cOrGo names the guests that do the same thing, one in C and one in Go. The
+// compilation of a Go program takes an emulated processor 20 s, so there it is
+// left to the tests that are about Go.
+func cOrGo(c, golang string) []string {
+	if emulated {
+		return []string{c}
+	}
+	return []string{c, golang}
 }
 
 func namespaced(ctx context.Context) context.Context {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestBindMount(t *testing.T) {
-	for _, guest := range []string{"files", "gofiles"} {
+	for _, guest := range cOrGo("files", "gofiles") {
 		t.Run(guest+"/rw", func(t *testing.T) {
 			leavesNothing(t)
 			dir := t.TempDir()
@@ -81,7 +81,7 @@ func TestHostStaysHidden(t *testing.T) {
 	}
 	flags := []string{"--mount", "type=bind,src=" + dir + ",dst=/data,options=rbind:rw"}
 	for _, path := range []string{outside, up + outside, "/data/link", "/proc/1/root" + outside} {
-		for _, guest := range []string{"files", "gofiles"} {
+		for _, guest := range cOrGo("files", "gofiles") {
 			r := ctrRun(t, guest, flags, "read", path)
 			if r.code == 0 || strings.Contains(r.stdout, "of the host") {
 				t.Errorf("%s reads %s: %s", guest, path, r)

@@ -60,7 +60,7 @@ func TestEnvironment(t *testing.T) {
 }
 
 func TestWorkingDirectory(t *testing.T) {
-	for _, guest := range []string{"cwd", "gofiles"} {
+	for _, guest := range cOrGo("cwd", "gofiles") {
 		t.Run(guest, func(t *testing.T) {
 			leavesNothing(t)
 			dir := t.TempDir()
@@ -97,7 +97,7 @@ func TestStdio(t *testing.T) {
 	if emulated {
 		size /= 10
 	}
-	for _, guest := range []string{"cat", "gocat"} {
+	for _, guest := range cOrGo("cat", "gocat") {
 		t.Run(guest, func(t *testing.T) {
 			leavesNothing(t)
 			in, out := &noise{left: size, rng: rand.New(rand.NewPCG(1, 2)), sum: sha256.New()}, sha256.New()
