@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/seccomp/profile"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wire"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -72,6 +73,10 @@ func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
 	if err := jail.Validate(cfg.Spec); err != nil {
 		return nil, err
 	}
+	filter, err := profile.Compile(cfg.Spec.Linux.Seccomp)
+	if err != nil {
+		return nil, err
+	}
 	control, remote, err := socketpair()
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
@@ -98,7 +103,11 @@ func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
 		}
 	}
 	var report wire.Report
-	err = wire.Send(control, wire.Setup{ID: cfg.ID, Spec: cfg.Spec, Rootfs: cfg.Rootfs, Inside: cfg.Inside != nil, Module: cfg.Module})
+	setup := wire.Setup{ID: cfg.ID, Spec: cfg.Spec, Rootfs: cfg.Rootfs, Inside: cfg.Inside != nil, Module: cfg.Module}
+	if filter != nil {
+		setup.Filter, setup.FilterFlags = filter.Instructions, filter.Flags
+	}
+	err = wire.Send(control, setup)
 	if err == nil {
 		err = wire.Receive(control, &report)
 	}

@@ -421,6 +421,46 @@ func TestInside(t *testing.T) {
 	}
 }
 
+func TestSystemCallFilters(t *testing.T) {
+	for name, test := range map[string]struct {
+		profile *specs.LinuxSeccomp
+		filters string
+	}{
+		"the sandbox's":            {nil, "1"},
+		"the sandbox's and a spec": {&specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"mount"}, Action: specs.ActErrno}}}, "2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := newConfig(t, exits)
+			cfg.Spec.Linux.Seccomp = test.profile
+			p := create(t, cfg)
+			tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.Pid()))
+			if err != nil || len(tasks) < 2 {
+				t.Fatalf("threads: %v, %v", tasks, err)
+			}
+			for _, task := range tasks {
+				status, err := os.ReadFile(task)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !strings.Contains(string(status), "Seccomp:\t2\nSeccomp_filters:\t"+test.filters+"\n") {
+					t.Errorf("%s has not %s filters:\n%s", task, test.filters, status)
+				}
+			}
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if code := wait(t, p); code != 7 {
+				t.Errorf("exit status %d, want 7", code)
+			}
+		})
+	}
+	cfg := newConfig(t, exits)
+	cfg.Spec.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActNotify}
+	if _, err := Create(context.Background(), cfg); err == nil || !strings.Contains(err.Error(), "linux.seccomp.defaultAction") {
+		t.Errorf("got %v, want an error that names the field", err)
+	}
+}
+
 func TestOutputAndDescriptors(t *testing.T) {
 	cfg := newConfig(t, spins)
 	r, w, err := os.Pipe()

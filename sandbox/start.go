@@ -23,8 +23,9 @@ var environment = []string{
 	"GOMAXPROCS=1",
 	// Compiled guest code cannot be preempted: asking it to stop only costs time.
 	// And the Go runtime shall not look for a processor limit, for which it opens
-	// the host's cgroup files and keeps them open.
-	"GODEBUG=asyncpreemptoff=1,containermaxprocs=0,updatemaxprocs=0",
+	// the host's cgroup files and keeps them open, nor name its mappings, which
+	// takes system calls that the sandbox's filter does not know.
+	"GODEBUG=asyncpreemptoff=1,containermaxprocs=0,updatemaxprocs=0,decoratemappings=0",
 }
 
 // program returns the path of the sandbox process's program.

@@ -17,8 +17,8 @@
 // an error of Validate, or has no meaning for a WebAssembly guest.
 //
 // Somebody else's: process.terminal, process.consoleSize, process.oomScoreAdj,
-// root.path, annotations, linux.cgroupsPath and linux.resources belong to the
-// callers, process.args and process.env to the engine.
+// root.path, annotations, linux.cgroupsPath, linux.resources and linux.seccomp
+// belong to the callers, process.args and process.env to the engine.
 //
 // Without meaning, and therefore accepted as they are:
 //   - process.capabilities: a guest makes no system calls of its own, so the

@@ -71,7 +71,6 @@ func checkUnsupported(s *specs.Spec) error {
 		{"process.scheduler", p.Scheduler != nil, "scheduling attributes are not supported; use linux.resources.cpu"},
 		{"process.ioPriority", p.IOPriority != nil, "I/O priorities are not supported; use linux.resources.blockIO"},
 		{"process.execCPUAffinity", p.ExecCPUAffinity != nil, "CPU affinities are not supported; use linux.resources.cpu.cpus"},
-		{"linux.seccomp", l.Seccomp != nil, "seccomp profiles are not supported; run the container unconfined"},
 		{"linux.mountLabel", l.MountLabel != "", "SELinux labels are not supported; disable labelling for the container"},
 		{"linux.intelRdt", l.IntelRdt != nil, "Intel RDT is not supported"},
 		{"linux.memoryPolicy", l.MemoryPolicy != nil, "NUMA memory policies are not supported; use linux.resources.cpu.mems"},

@@ -145,7 +145,6 @@ func TestValidateRefuses(t *testing.T) {
 			s.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/x", Type: "c", Major: -1}}
 		}},
 		{"linux.netDevices: ", func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"eth1": {}} }},
-		{"linux.seccomp: ", func(s *specs.Spec) { s.Linux.Seccomp = &specs.LinuxSeccomp{} }},
 		{"linux.mountLabel: ", func(s *specs.Spec) { s.Linux.MountLabel = "x" }},
 		{"linux.intelRdt: ", func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} }},
 		{"linux.memoryPolicy: ", func(s *specs.Spec) { s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{} }},
@@ -182,11 +181,11 @@ func TestValidateRefuses(t *testing.T) {
 // that nobody here has thought of. Add it to Validate or to what is done.
 func TestEveryFieldIsDecided(t *testing.T) {
 	refused := `commandLine username apparmorProfile scheduler selinuxLabel ioPriority execCPUAffinity hooks
-		solaris windows vm zos freebsd netDevices seccomp mountLabel intelRdt memoryPolicy personality timeOffsets`
+		solaris windows vm zos freebsd netDevices mountLabel intelRdt memoryPolicy personality timeOffsets`
 	done := `ociVersion process user uid gid umask additionalGids cwd rlimits type hard soft root readonly hostname domainname
 		mounts destination source options linux uidMappings gidMappings containerID hostID size sysctl namespaces path
 		devices major minor fileMode rootfsPropagation maskedPaths readonlyPaths`
-	elsewhere := "terminal consoleSize args env oomScoreAdj annotations resources cgroupsPath"
+	elsewhere := "terminal consoleSize args env oomScoreAdj annotations resources cgroupsPath seccomp"
 	meaningless := "capabilities noNewPrivileges"
 	known := strings.Fields(refused + " " + done + " " + elsewhere + " " + meaningless)
 	opaque := strings.Fields(refused + " " + elsewhere + " " + meaningless)

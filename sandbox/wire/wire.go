@@ -1,7 +1,7 @@
 // Package wire is what the two ends of a sandbox say to one another: the
 // parent that starts a sandbox process, and that process. It imports nothing
-// but the standard library and the OCI runtime spec's types, because both ends
-// pay for it.
+// but the standard library, the OCI runtime spec's types and the kernel's,
+// because both ends pay for it.
 package wire
 
 import (
@@ -11,6 +11,7 @@ import (
 	"io"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // ControlFD is the descriptor of the sandbox process that holds its end of the
@@ -43,6 +44,10 @@ type Setup struct {
 	// file system already.
 	Inside bool   `json:"inside,omitempty"`
 	Module Module `json:"module"`
+	// Filter is linux.seccomp of the spec as the kernel takes it, with its
+	// SECCOMP_FILTER_FLAG_*; empty where the spec has none.
+	Filter      []unix.SockFilter `json:"filter,omitempty"`
+	FilterFlags uint              `json:"filterFlags,omitempty"`
 }
 
 // Report is the process's only message: an empty Error says that the container

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/seccomp/profile"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/options"
 	bootapi "github.com/containerd/containerd/api/runtime/bootstrap/v1"
 	"github.com/containerd/containerd/api/types"
@@ -78,8 +79,13 @@ func runtimeFeatures() *features.Features {
 				string(specs.UserNamespace),
 				string(specs.UTSNamespace),
 			},
-			Cgroup:   &features.Cgroup{V1: &yes, V2: &yes, Systemd: &yes, SystemdUser: &no, Rdma: &yes},
-			Seccomp:  &features.Seccomp{Enabled: &no},
+			Cgroup: &features.Cgroup{V1: &yes, V2: &yes, Systemd: &yes, SystemdUser: &no, Rdma: &yes},
+			Seccomp: &features.Seccomp{
+				Enabled:    &yes,
+				Actions:    profile.Actions(),
+				Operators:  profile.Operators(),
+				KnownFlags: profile.Flags(), SupportedFlags: profile.Flags(),
+			},
 			Apparmor: &features.Apparmor{Enabled: &no},
 			Selinux:  &features.Selinux{Enabled: &no},
 			IntelRdt: &features.IntelRdt{Enabled: &no},
