@@ -144,6 +144,17 @@ func (g *Group) Add(pid int) error {
 	return nil
 }
 
+// Join puts process pid into the group, which Add has made, beside the processes
+// that are there. The limits, which are the group's, stay as they are.
+func (g *Group) Join(pid int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.manager.AddPid("", pid); err != nil {
+		return fmt.Errorf("control group %s: process %d cannot enter: %w", g.name, pid, err)
+	}
+	return nil
+}
+
 // claim fails where the group holds processes other than pid. Two containers in
 // one group would freeze, limit and kill each other.
 func (g *Group) claim(pid int) error {

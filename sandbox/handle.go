@@ -38,6 +38,24 @@ func (h *handle) signal(sig syscall.Signal) error {
 	return err
 }
 
+// ended reports whether the process has ended, reaped or not. Without a pidfd
+// one that waits to be reaped counts as living.
+func (h *handle) ended() bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.done || h.pidfd < 0 {
+		return h.done || unix.Kill(h.pid, 0) == unix.ESRCH
+	}
+	// A pidfd becomes readable at the end of its process (pidfd_open(2)).
+	fds := []unix.PollFd{{Fd: int32(h.pidfd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(fds, 0)
+		if err != unix.EINTR {
+			return n > 0
+		}
+	}
+}
+
 func (h *handle) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

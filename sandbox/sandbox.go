@@ -99,6 +99,10 @@ func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
 	defer stop()
 	if cfg.Joined != nil {
 		if err := cfg.Joined(pid); err != nil {
+			if p.handle.ended() {
+				// What could not be done to it was so for this reason.
+				return nil, ErrEnded
+			}
 			return nil, err
 		}
 	}

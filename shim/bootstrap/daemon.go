@@ -61,7 +61,11 @@ func newTaskService(ic *plugin.InitContext) (_ any, err error) {
 		log.G(ic.Context).WithError(err).Warn("the kernel may end this shim before containerd when memory runs out")
 	}
 	checkTracing(ic.Context)
-	return task.New(ic.Context, publisher, sd)
+	service, err := task.New(ic.Context, publisher, sd)
+	if err != nil {
+		return nil, err
+	}
+	return newServedTask(ic.Context, service.(taskService), socket), nil
 }
 
 // withdrawing is the daemon's shutdown service, which also withdraws the socket

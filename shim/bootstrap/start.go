@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"syscall"
 
@@ -30,6 +31,9 @@ const (
 // container's bundle. Nothing is written to stderr unless it fails: containerd
 // reads both streams as one.
 func start(args arguments, stdin io.Reader, stdout io.Writer) (err error) {
+	// If containerd is killed meanwhile, to write the answer is an error, after
+	// which the daemon has to be ended, and not the end of this process.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	r, err := readRequest(args, stdin)
 	if err != nil {
 		return err
@@ -63,10 +67,11 @@ func start(args arguments, stdin io.Reader, stdout io.Writer) (err error) {
 		return fmt.Errorf("container %s: %w", r.id, err)
 	}
 	if listener != nil {
-		daemon, err := spawn(r, listener)
+		daemon, output, err := spawn(r, listener)
 		if err != nil {
 			return fmt.Errorf("container %s: start the shim: %w", r.id, err)
 		}
+		defer output.Close()
 		undo = func() {
 			listener.Close()
 			_ = daemon.Process.Kill()
@@ -78,6 +83,9 @@ func start(args arguments, stdin io.Reader, stdout io.Writer) (err error) {
 				return fmt.Errorf("runtime option ShimCgroup: %w", err)
 			}
 		}
+		if err := awaitReady(output); err != nil {
+			return fmt.Errorf("container %s: start the shim: %w", r.id, err)
+		}
 	}
 	return r.answer(stdout, address)
 }
@@ -86,17 +94,17 @@ func start(args arguments, stdin io.Reader, stdout io.Writer) (err error) {
 // directory. It inherits the number of threads that containerd allows a shim
 // (GOMAXPROCS) and raises its own OOM score, where the log is open to say so if
 // that is refused.
-func spawn(r request, listener *net.UnixListener) (*exec.Cmd, error) {
+func spawn(r request, listener *net.UnixListener) (_ *exec.Cmd, output *os.File, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	args := []string{"-namespace", r.namespace, "-id", r.id, "-address", r.grpcAddress}
 	listeners := []*net.UnixListener{listener} // from listenerDescriptor on
 	if r.debug {
 		profiles, err := listenForProfiles()
 		if err != nil {
-			return nil, fmt.Errorf("debug socket: %w", err)
+			return nil, nil, fmt.Errorf("debug socket: %w", err)
 		}
 		defer profiles.Close()
 		args, listeners = append(args, "-debug"), append(listeners, profiles)
@@ -107,7 +115,7 @@ func spawn(r request, listener *net.UnixListener) (*exec.Cmd, error) {
 	for _, l := range listeners {
 		socket, err := l.File()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		defer socket.Close()
 		cmd.ExtraFiles = append(cmd.ExtraFiles, socket)
@@ -118,8 +126,18 @@ func spawn(r request, listener *net.UnixListener) (*exec.Cmd, error) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		if err := schedcore.Create(schedcore.ProcessGroup); err != nil {
-			return nil, fmt.Errorf("core scheduling, asked for by %s: %w", schedCoreVariable, err)
+			return nil, nil, fmt.Errorf("core scheduling, asked for by %s: %w", schedCoreVariable, err)
 		}
 	}
-	return cmd, cmd.Start()
+	output, theirs, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer theirs.Close()
+	cmd.Stdout, cmd.Stderr = theirs, theirs
+	if err := cmd.Start(); err != nil {
+		output.Close()
+		return nil, nil, err
+	}
+	return cmd, output, nil
 }

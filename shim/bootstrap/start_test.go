@@ -223,6 +223,50 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	}
 }
 
+// What keeps the daemon from serving is an error of `start`.
+func TestDaemonThatCannotServe(t *testing.T) {
+	dir := newBundle(t, "c1", `{}`)
+	if err := os.Remove(filepath.Join(dir, "log")); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, err := runShim(t, dir, nil, nil, startArgs("c1")...)
+	if err == nil || stdout != "" {
+		t.Fatalf("started: %q", stdout)
+	}
+	for _, want := range []string{"container c1", "log", "no such file"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("%q is not in %q", want, stderr)
+		}
+	}
+	if n := sockets(t, defaultSocketDir()); n != 0 {
+		t.Errorf("%d sockets are left", n)
+	}
+	if pids := processesIn(t, dir); len(pids) != 0 {
+		t.Errorf("processes %v are left", pids)
+	}
+}
+
+// containerd removes the bundle, and says nothing, where it cannot take up the
+// shim that it has started.
+func TestAbandonedDaemonEnds(t *testing.T) {
+	dir := newBundle(t, "c1", `{}`)
+	address := startLegacy(t, dir, "c1")
+	pid := shimPid(t, address)
+	time.Sleep(2 * bundleInterval) // it has looked, and found the bundle
+	if gone(pid) {
+		t.Fatal("the shim ended although its bundle is there")
+	}
+	hidden := filepath.Join(filepath.Dir(dir), ".c1")
+	if err := os.Rename(dir, hidden); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(hidden); err != nil {
+		t.Fatal(err)
+	}
+	waitGone(t, pid)
+	noFile(t, socketPath(address))
+}
+
 func TestShimCgroup(t *testing.T) {
 	root := "/sys/fs/cgroup"
 	if _, err := os.Stat(root + "/freezer"); err == nil {

@@ -26,9 +26,6 @@ type Options struct {
 	// ShimCgroup is an existing control group the shim itself goes into, as a
 	// path below the root of the hierarchies. Empty leaves it in containerd's.
 	ShimCgroup string `toml:"ShimCgroup"`
-	// IoUid and IoGid own the containers' standard streams.
-	IoUid uint32 `toml:"IoUid"`
-	IoGid uint32 `toml:"IoGid"`
 }
 
 // The messages in which options come.
@@ -43,7 +40,8 @@ const (
 // TOML or names a file with it, and containerd.runc.v1.Options, which containerd
 // sends to any runtime for a pod with a user namespace. Of the latter,
 // no_pivot_root is refused, since it would weaken the jail; the fields that say
-// how to run the runc program (binary, root, keyring, CRIU) mean nothing here.
+// how to run the runc program (binary, root, keyring, CRIU) mean nothing here,
+// nor do io_uid and io_gid: standard streams belong to the process's user.
 func FromAny(a typeurl.Any) (Options, error) {
 	if a == nil || a.GetTypeUrl() == "" && len(a.GetValue()) == 0 {
 		return Options{}, nil
@@ -66,8 +64,6 @@ func FromAny(a typeurl.Any) (Options, error) {
 		return Options{
 			SystemdCgroup: o.SystemdCgroup,
 			ShimCgroup:    o.ShimCgroup,
-			IoUid:         o.IoUid,
-			IoGid:         o.IoGid,
 		}, nil
 	default:
 		return Options{}, fmt.Errorf("runtime options: type %q is not understood; "+
@@ -110,7 +106,7 @@ func fromTOML(source string, data []byte) (Options, error) {
 		for _, e := range strict.Errors {
 			keys = append(keys, strings.Join(e.Key(), "."))
 		}
-		return Options{}, fmt.Errorf("runtime options: %s: unknown key %s; known are SystemdCgroup, ShimCgroup, IoUid and IoGid",
+		return Options{}, fmt.Errorf("runtime options: %s: unknown key %s; known are SystemdCgroup and ShimCgroup",
 			source, strings.Join(keys, ", "))
 	}
 	if syntax, ok := errors.AsType[*toml.DecodeError](err); ok {

@@ -47,11 +47,11 @@ func TestFromAny(t *testing.T) {
 		"empty body":     {pack(t, &runtimeoptions.Options{}), Options{}},
 		"URL authority":  {withAuthority, Options{SystemdCgroup: true}},
 		"TOML body":      {pack(t, &runtimeoptions.Options{ConfigBody: []byte("SystemdCgroup = true\nShimCgroup = '/shims'\n")}), Options{SystemdCgroup: true, ShimCgroup: "/shims"}},
-		"TOML file":      {pack(t, &runtimeoptions.Options{ConfigPath: file(t, "IoUid = 7\nIoGid = 8\n")}), Options{IoUid: 7, IoGid: 8}},
-		"file over body": {pack(t, &runtimeoptions.Options{ConfigPath: file(t, "IoUid = 7"), ConfigBody: []byte("IoUid = 9")}), Options{IoUid: 7}},
+		"TOML file":      {pack(t, &runtimeoptions.Options{ConfigPath: file(t, "ShimCgroup = '/s'\nSystemdCgroup = true\n")}), Options{ShimCgroup: "/s", SystemdCgroup: true}},
+		"file over body": {pack(t, &runtimeoptions.Options{ConfigPath: file(t, "ShimCgroup = '/s'"), ConfigBody: []byte("ShimCgroup = '/b'")}), Options{ShimCgroup: "/s"}},
 		"runc's": {
 			pack(t, &runcoptions.Options{SystemdCgroup: true, ShimCgroup: "/s", IoUid: 1, IoGid: 2, BinaryName: "runc", Root: "/run/runc"}),
-			Options{SystemdCgroup: true, ShimCgroup: "/s", IoUid: 1, IoGid: 2},
+			Options{SystemdCgroup: true, ShimCgroup: "/s"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,6 +33,8 @@ type container struct {
 	// across work that can take time; events are sent with it held, so that
 	// their order is that of the changes.
 	mu sync.Mutex
+	// others are the processes that Exec has added, by their ids.
+	others map[string]*process
 	// killed says that the processes have been sent a SIGKILL, which a frozen
 	// cgroup must be thawed for.
 	killed bool
@@ -45,7 +47,24 @@ func (c *container) process(execID string) (*process, error) {
 	if execID == "" {
 		return c.init, nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.others[execID]; p != nil {
+		return p, nil
+	}
 	return nil, fmt.Errorf("process %q of container %q: %w", execID, c.id, errdefs.ErrNotFound)
+}
+
+// usable refuses further processes in a container whose first process is
+// neither ready nor running. The lock is held.
+func (c *container) usable() error {
+	if s := c.init.state; s != created && s != running {
+		return c.init.refuse("given a further process")
+	}
+	if !c.init.exitedAt.IsZero() {
+		return fmt.Errorf("%s is ending: %w", c.init, errdefs.ErrFailedPrecondition)
+	}
+	return nil
 }
 
 // persist writes into the bundle what the shim's delete needs, should this
@@ -78,10 +97,19 @@ func (c *container) release() error {
 	if c.stopOOM != nil {
 		c.stopOOM()
 	}
+	processes := c.started()
 	if c.init != nil {
-		c.init.stdio.close()
-		if c.init.guest != nil {
-			errs = append(errs, c.init.guest.Close())
+		processes = append(processes, c.init)
+	}
+	drained, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	for _, p := range processes {
+		c.mu.Lock()
+		io, guest := p.stdio, p.guest
+		c.mu.Unlock()
+		io.close(drained)
+		if guest != nil {
+			errs = append(errs, guest.Close())
 		}
 	}
 	if c.group != nil {
@@ -95,4 +123,16 @@ func (c *container) release() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// started returns the processes that were added and have been started.
+func (c *container) started() (found []*process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.others {
+		if p.state != created {
+			found = append(found, p)
+		}
+	}
+	return found
 }

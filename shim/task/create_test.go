@@ -35,7 +35,7 @@ func TestCreateFailsWithASentence(t *testing.T) {
 		want    string
 		kind    error
 	}{
-		{name: "terminal", request: func(r *taskAPI.CreateTaskRequest) { r.Terminal = true }, want: "a terminal is not supported", kind: errdefs.ErrInvalidArgument},
+		{name: "terminal", request: func(r *taskAPI.CreateTaskRequest) { r.Terminal = true }, want: "process.terminal is false", kind: errdefs.ErrInvalidArgument},
 		{name: "checkpoint", request: func(r *taskAPI.CreateTaskRequest) { r.Checkpoint = "/x" }, want: "checkpoint", kind: errdefs.ErrInvalidArgument},
 		{name: "options", request: func(r *taskAPI.CreateTaskRequest) {
 			r.Options = &anypb.Any{TypeUrl: "other.Options", Value: []byte("x")}
@@ -46,7 +46,7 @@ func TestCreateFailsWithASentence(t *testing.T) {
 		}, want: "is not a runtime spec", kind: errdefs.ErrInvalidArgument},
 		{name: "no root", edit: func(s *specs.Spec) { s.Root = nil }, want: "root.path is missing", kind: errdefs.ErrInvalidArgument},
 		{name: "no arguments", edit: func(s *specs.Spec) { s.Process.Args = nil }, want: "process.args"},
-		{name: "output", request: func(r *taskAPI.CreateTaskRequest) { r.Stdout = "binary:///logger" }, want: `stdout: the scheme "binary"`, kind: errdefs.ErrInvalidArgument},
+		{name: "output", request: func(r *taskAPI.CreateTaskRequest) { r.Stdout = "binary:///no/logger" }, want: "stdout: the logging program cannot be started", kind: os.ErrNotExist},
 		{name: "cgroup", world: func(w *world) {
 			w.prepare = func(g *fakeGroup) { g.joinErr = errors.New("no controller for linux.resources.pids") }
 		}, want: "linux.resources.pids"},

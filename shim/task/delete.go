@@ -12,12 +12,15 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// Delete removes a container that has ended, or that was never started. If that
-// fails, the container stays and can be deleted again.
+// Delete removes a container that has ended, or that was never started, or such
+// a process of one. If that fails, it stays and can be deleted again.
 func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAPI.DeleteResponse, error) {
 	c, p, err := s.process(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
+	}
+	if p != c.init {
+		return s.deleteOther(p)
 	}
 	if err := c.endUnstarted(ctx); err != nil {
 		return nil, err
@@ -32,6 +35,7 @@ func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAP
 	if err := c.enter(deleted, "deleted"); err != nil {
 		return nil, err
 	}
+	c.forgetOthers()
 	exitedAt := protobuf.ToTimestamp(p.exitedAt)
 	// At once, so that the events of a new container of that id follow.
 	s.mu.Lock()
@@ -66,5 +70,45 @@ func (c *container) endUnstarted(ctx context.Context) error {
 		return fmt.Errorf("%s was killed: %w", c.init, context.Cause(ctx))
 	case <-time.After(killTimeout):
 		return fmt.Errorf("%s was killed but has not ended in %s: %w", c.init, killTimeout, errdefs.ErrUnavailable)
+	}
+}
+
+// deleteOther removes a process that Exec has added. No event tells of it, as
+// none does from runc's shim.
+func (s *service) deleteOther(p *process) (*taskAPI.DeleteResponse, error) {
+	c := p.container
+	c.mu.Lock()
+	unstarted := p.state == created
+	err := p.enter(deleting, "deleted")
+	c.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if !unstarted {
+		drained, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		defer cancel()
+		p.stdio.close(drained)
+	}
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := p.enter(deleted, "deleted"); err != nil {
+		return nil, err
+	}
+	if unstarted {
+		close(p.ended)
+	}
+	delete(c.others, p.execID)
+	return &taskAPI.DeleteResponse{Pid: uint32(p.pid), ExitStatus: p.exitStatus, ExitedAt: protobuf.ToTimestamp(p.exitedAt)}, nil
+}
+
+// forgetOthers lets those go who wait for a process that was never started.
+func (c *container) forgetOthers() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.others {
+		if p.state == created && p.enter(deleting, "deleted") == nil {
+			close(p.ended)
+		}
 	}
 }

@@ -1,48 +1,43 @@
 package task
 
 import (
+	"time"
+
 	eventsAPI "github.com/containerd/containerd/api/events"
 	"github.com/containerd/containerd/v2/pkg/protobuf"
 	runc "github.com/containerd/go-runc"
+	"github.com/containerd/log"
 	"github.com/containerd/typeurl/v2"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// supervise waits for the end of a container's first process and sees to what
-// follows from it. Nobody is told of the exit before all of it is done.
+// supervise waits for the end of a process and sees to what follows from it.
+// Nobody is told of the exit before all of it is done.
 func (s *service) supervise(p *process, exited <-chan runc.Exit) {
 	exit := <-exited
 	c := p.container
 	c.mu.Lock() // which a Start that is under way holds
 	// From now on the pid may be another's.
 	if err := p.guest.Close(); err != nil {
-		c.log.WithError(err).Warn("process not let go of")
+		p.log().WithError(err).Warn("process not let go of")
 	}
 	p.exitStatus, p.exitedAt = uint32(exit.Status), exit.Timestamp
 	c.mu.Unlock()
-	if err := c.persist(); err != nil {
-		c.log.WithError(err).Warn("exit not recorded")
-	}
-	c.stopOOM()
 	s.reportOOM(c)
-	// CRI asks for the metrics of an ended container to tell why it ended.
-	metrics, err := c.group.Metrics()
-	if err != nil {
-		c.log.WithError(err).Warn("no metrics at exit")
-	}
-	p.stdio.finish()
-	if err := c.group.Kill(); err != nil {
-		c.log.WithError(err).Warn("processes left in the cgroup not killed")
+	var metrics *anypb.Any
+	if p == c.init {
+		metrics = c.end()
+	} else {
+		p.stdio.finish()
 	}
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if metrics != nil {
-		if c.lastStats, err = typeurl.MarshalAnyToProto(metrics); err != nil {
-			c.log.WithError(err).Warn("no metrics at exit")
-		}
+	if p == c.init {
+		c.lastStats = metrics
 	}
 	if err := p.enter(stopped, "ended"); err != nil {
-		c.log.WithError(err).Error("exit of a process that had already ended")
+		p.log().WithError(err).Error("exit of a process that had already ended")
 		return
 	}
 	s.events.send(&eventsAPI.TaskExit{
@@ -53,5 +48,37 @@ func (s *service) supervise(p *process, exited <-chan runc.Exit) {
 		ExitedAt:    protobuf.ToTimestamp(p.exitedAt),
 	})
 	close(p.ended)
-	c.log.WithField("pid", p.pid).WithField("status", p.exitStatus).Info("exited")
+	p.log().WithFields(log.Fields{"pid": p.pid, "status": p.exitStatus}).Info("exited")
+}
+
+// end does what follows from the exit of the first process, and returns the
+// container's last metrics, nil where there are none. No other process of the
+// container is alive afterwards, and their exits have been told of.
+func (c *container) end() (metrics *anypb.Any) {
+	c.stopOOM()
+	// Before anything slow: systemd soon removes a scope that has no process left.
+	// CRI asks for the metrics of an ended container to tell why it ended.
+	measured, err := c.group.Metrics()
+	if err == nil {
+		metrics, err = typeurl.MarshalAnyToProto(measured)
+	}
+	if err != nil {
+		c.log.WithError(err).Warn("no metrics at exit")
+	}
+	if err := c.persist(); err != nil {
+		c.log.WithError(err).Warn("exit not recorded")
+	}
+	c.init.stdio.finish()
+	if err := c.group.Kill(); err != nil {
+		c.log.WithError(err).Warn("processes left in the cgroup not killed")
+	}
+	deadline := time.After(killTimeout)
+	for _, p := range c.started() {
+		select {
+		case <-p.ended:
+		case <-deadline:
+			p.log().Warn("process does not end although its container has")
+		}
+	}
+	return metrics
 }

@@ -18,6 +18,7 @@ import (
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	coreevents "github.com/containerd/containerd/v2/core/events"
 	"github.com/containerd/containerd/v2/core/runtime"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 	runc "github.com/containerd/go-runc"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -54,7 +55,7 @@ func newWorld(t *testing.T) *world {
 		guests:    make(map[int]*fakeGuest),
 		groups:    make(map[string]*fakeGroup),
 	}
-	w.service = newService(t.Context(), w.publisher, sd, w, w.reaped)
+	w.service = newService(namespaces.WithNamespace(t.Context(), "test"), w.publisher, sd, w, w.reaped)
 	t.Cleanup(func() {
 		w.background.Wait()
 		w.endAll()
@@ -76,7 +77,12 @@ func (w *world) newGroup(cfg cgroups.Config) (group, error) {
 	return g, nil
 }
 
-func (w *world) launch(ctx context.Context, cfg sandbox.Config) (guest, error) {
+func (w *world) launch(ctx context.Context, cfg sandbox.Config, inside guest) (guest, error) {
+	if inside != nil {
+		if err := inside.Signal(0); err != nil {
+			return nil, err
+		}
+	}
 	w.mu.Lock()
 	w.nextPid++
 	g := &fakeGuest{world: w, pid: w.nextPid, cfg: cfg}
@@ -298,6 +304,8 @@ func (g *fakeGroup) Add(pid int) error {
 	return g.joinErr
 }
 
+func (g *fakeGroup) Join(pid int) error { return g.Add(pid) }
+
 func (g *fakeGroup) leave(pid int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -362,12 +370,14 @@ func (g *fakeGroup) Pids() ([]int, error) {
 	return append([]int(nil), g.pids...), nil
 }
 
+// Kill thaws the group, too.
 func (g *fakeGroup) Kill() error {
 	pids, _ := g.Pids()
+	g.mu.Lock()
+	g.frozen, g.dying = false, nil
+	g.mu.Unlock()
 	for _, pid := range pids {
-		if !g.postpone(pid) {
-			g.kill(pid)
-		}
+		g.kill(pid)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -9,10 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lateReader is how long after the end of a process a FIFO, even an empty one,
-// is kept for a reader who was not there when the process was created: to open
-// a FIFO for reading blocks where nobody writes.
-const lateReader = time.Second
+const (
+	// readerTimeout is how long the creation of a process waits for somebody to
+	// read its output. Clients open their ends of the FIFOs beside the request
+	// that names them, and give up an end that is not open yet when they are told
+	// that the process has ended.
+	readerTimeout = 5 * time.Second
+	// lateReader is how long after the end of a process a FIFO, even an empty one,
+	// is kept for a reader who was not there when the process was created: to open
+	// a FIFO for reading blocks where nobody writes.
+	lateReader = time.Second
+)
 
 // heldFIFO is the shim's end of an output FIFO.
 type heldFIFO struct {
@@ -21,44 +29,64 @@ type heldFIFO struct {
 	hadReader bool
 }
 
-// openInputFIFO opens a FIFO for a process to read from; held is a write end
-// that keeps the process from an end of input while a client is not there.
-func openInputFIFO(path string) (theirs, held *os.File, err error) {
-	if theirs, err = openBlocking(path, unix.O_RDONLY); err != nil {
+// openInputFIFO opens a FIFO to read from, for the process or for a goroutine;
+// held is a write end that keeps the reader from an end of input while a client
+// is not there.
+func openInputFIFO(path string, goroutine bool) (reader, held *os.File, err error) {
+	if reader, err = openFIFO(path, unix.O_RDONLY, goroutine); err != nil {
 		return nil, nil, err
 	}
-	if held, err = openBlocking(path, unix.O_WRONLY); err != nil {
-		theirs.Close()
+	if held, err = openFIFO(path, unix.O_WRONLY, false); err != nil {
+		reader.Close()
 		return nil, nil, err
 	}
-	return theirs, held, nil
+	return reader, held, nil
 }
 
-// openOutputFIFO opens a FIFO for a process to write to; held keeps what is
-// written and saves the process from a SIGPIPE while nobody reads.
-func openOutputFIFO(path string) (theirs *os.File, held *heldFIFO, err error) {
-	held = &heldFIFO{hadReader: true}
-	probe, err := openBlocking(path, unix.O_WRONLY)
-	if errors.Is(err, unix.ENXIO) {
-		held.hadReader = false
-	} else if err != nil {
-		return nil, nil, err
-	} else {
-		defer probe.Close()
-	}
-	if held.file, err = openBlocking(path, unix.O_RDWR); err != nil {
+// openOutputFIFO opens a FIFO to write to, for the process or for a goroutine;
+// held keeps what is written and saves the writer from a SIGPIPE while nobody
+// reads. It waits for a reader until waiting ends, and does without one then.
+func openOutputFIFO(waiting context.Context, path string, goroutine bool) (writer *os.File, held *heldFIFO, err error) {
+	held = &heldFIFO{}
+	writer, err = openWithReader(waiting, path, goroutine)
+	if err != nil && !errors.Is(err, unix.ENXIO) {
 		return nil, nil, err
 	}
-	if theirs, err = openBlocking(path, unix.O_WRONLY); err != nil {
-		held.file.Close()
+	held.hadReader = err == nil
+	if held.file, err = openFIFO(path, unix.O_RDWR, false); err != nil {
+		if writer != nil {
+			writer.Close()
+		}
 		return nil, nil, err
 	}
-	return theirs, held, nil
+	if writer == nil {
+		if writer, err = openFIFO(path, unix.O_WRONLY, goroutine); err != nil {
+			held.file.Close()
+			return nil, nil, err
+		}
+	}
+	return writer, held, nil
 }
 
-// openBlocking opens a FIFO without waiting for its other end (fifo(7)), for
-// reads and writes that wait.
-func openBlocking(path string, mode int) (*os.File, error) {
+// openWithReader opens a FIFO to write to once somebody reads it, or fails with
+// ENXIO when waiting has ended.
+func openWithReader(waiting context.Context, path string, goroutine bool) (*os.File, error) {
+	for wait := 100 * time.Microsecond; ; wait = min(2*wait, 20*time.Millisecond) {
+		writer, err := openFIFO(path, unix.O_WRONLY, goroutine)
+		if !errors.Is(err, unix.ENXIO) {
+			return writer, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-waiting.Done():
+			return nil, err
+		}
+	}
+}
+
+// openFIFO opens a FIFO without waiting for its other end (fifo(7)): for reads
+// and writes that wait in the kernel, or for those of a goroutine.
+func openFIFO(path string, mode int, goroutine bool) (*os.File, error) {
 	fd, err := unix.Open(path, mode|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	for err == unix.EINTR {
 		fd, err = unix.Open(path, mode|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -66,11 +94,13 @@ func openBlocking(path string, mode int) (*os.File, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	// Before os.NewFile sees it, which would have the runtime poll the FIFO and
-	// wake the shim at every write of a guest.
-	if err := unix.SetNonblock(fd, false); err != nil {
-		unix.Close(fd)
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	if !goroutine {
+		// Before os.NewFile sees it, which would have the runtime poll the FIFO and
+		// wake the shim at every write of a guest.
+		if err := unix.SetNonblock(fd, false); err != nil {
+			unix.Close(fd)
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
 	}
 	return os.NewFile(uintptr(fd), path), nil
 }

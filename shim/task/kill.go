@@ -13,7 +13,8 @@ import (
 )
 
 // Kill sends a signal to a process, or with All to every process of the
-// container. A process that has ended is not found.
+// container. A process that has ended is not found. All means nothing to a
+// process that Exec has added.
 func (s *service) Kill(_ context.Context, r *taskAPI.KillRequest) (*emptypb.Empty, error) {
 	c, p, err := s.process(r.ID, r.ExecID)
 	if err != nil {
@@ -22,21 +23,25 @@ func (s *service) Kill(_ context.Context, r *taskAPI.KillRequest) (*emptypb.Empt
 	if r.Signal > 64 {
 		return nil, fmt.Errorf("signal %d: there is none above 64: %w", r.Signal, errdefs.ErrInvalidArgument)
 	}
-	sig := syscall.Signal(r.Signal)
+	sig, all := syscall.Signal(r.Signal), r.All && p == c.init
 
 	c.mu.Lock()
 	if !p.state.alive() {
 		c.mu.Unlock()
 		return nil, fmt.Errorf("%s has ended: %w", p, errdefs.ErrNotFound)
 	}
-	deadly := sig == syscall.SIGKILL && (r.All || p == c.init)
+	if p.guest == nil {
+		defer c.mu.Unlock()
+		return nil, p.refuse("killed")
+	}
+	deadly := sig == syscall.SIGKILL && p == c.init
 	if deadly {
 		c.killed = true
 	}
 	frozen := p.state == paused
 	c.mu.Unlock()
 
-	if r.All {
+	if all {
 		err = c.signalAll(sig)
 	} else {
 		err = p.guest.Signal(sig)

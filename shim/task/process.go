@@ -3,22 +3,40 @@ package task
 import (
 	"fmt"
 	"time"
+
+	"github.com/containerd/log"
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// process is one process of a container.
+// process is one process of a container: the first, which ends the container
+// when it ends, or one that Exec has added.
 type process struct {
 	container *container
-	execID    string // empty for the container's first
-	guest     guest
-	pid       int
-	stdio     *stdio
-	// ended is closed once the process is stopped and its TaskExit is queued.
+	execID    string      // empty for the container's first
+	spec      *specs.Spec // the container's, with this process in it
+	streams   streams
+	// ended is closed once the process is stopped and its TaskExit is queued, or
+	// once it is certain that it never runs.
 	ended chan struct{}
 
-	// The container's mu guards what follows.
+	// The container's mu guards what follows. The first process has these before
+	// the container can be found, and they do not change; another has them from
+	// when it is started.
+	guest guest
+	pid   int
+	stdio *stdio
+
 	state      state
 	exitStatus uint32
 	exitedAt   time.Time
+	// size is what ResizePty asked for before there was a terminal.
+	size *specs.Box
+	// noInput says that CloseIO was called.
+	noInput bool
+}
+
+func newProcess(c *container, execID string, spec *specs.Spec, s streams) *process {
+	return &process{container: c, execID: execID, spec: spec, streams: s, ended: make(chan struct{})}
 }
 
 // String names the process in messages.
@@ -35,4 +53,13 @@ func (p *process) eventID() string {
 		return p.container.id
 	}
 	return p.execID
+}
+
+// log is the container's logger, which names the process too.
+func (p *process) log() *log.Entry {
+	entry := p.container.log
+	if p.execID != "" {
+		entry = entry.WithField("exec", p.execID)
+	}
+	return entry
 }

@@ -8,8 +8,11 @@ import (
 	"time"
 
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
+	runcOptions "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/pkg/protobuf"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/typeurl/v2"
 )
 
 // State describes a process.
@@ -25,10 +28,12 @@ func (s *service) State(_ context.Context, r *taskAPI.StateRequest) (*taskAPI.St
 		ExecID: p.execID,
 		Bundle: c.bundle,
 		Pid:    uint32(p.pid),
-		Status: p.state.status(),
-		Stdin:  p.stdio.stdin,
-		Stdout: p.stdio.stdout,
-		Stderr: p.stdio.stderr,
+		Status: p.status(),
+
+		Stdin:    p.streams.stdin,
+		Stdout:   p.streams.stdout,
+		Stderr:   p.streams.stderr,
+		Terminal: p.streams.terminal,
 	}
 	var exitedAt time.Time // zero, as from runc's shim, for one that lives
 	if !p.state.alive() {
@@ -36,6 +41,18 @@ func (s *service) State(_ context.Context, r *taskAPI.StateRequest) (*taskAPI.St
 	}
 	response.ExitedAt = protobuf.ToTimestamp(exitedAt)
 	return response, nil
+}
+
+// status is the state as containerd knows it. What is frozen is the container,
+// with all its processes. The lock is held.
+func (p *process) status() task.Status {
+	switch first := p.container.init.state.status(); first {
+	case task.Status_PAUSING, task.Status_PAUSED:
+		if p.state == running {
+			return first
+		}
+	}
+	return p.state.status()
 }
 
 // Wait blocks until a process has ended.
@@ -86,7 +103,43 @@ func (s *service) Pids(_ context.Context, r *taskAPI.PidsRequest) (*taskAPI.Pids
 	}
 	response := &taskAPI.PidsResponse{}
 	for _, pid := range pids {
-		response.Processes = append(response.Processes, &task.ProcessInfo{Pid: uint32(pid)})
+		info := &task.ProcessInfo{Pid: uint32(pid)}
+		if id := c.execID(pid); id != "" {
+			if info.Info, err = typeurl.MarshalAnyToProto(&runcOptions.ProcessDetails{ExecID: id}); err != nil {
+				return nil, fmt.Errorf("%s: process %d: %w", c.init, pid, err)
+			}
+		}
+		response.Processes = append(response.Processes, info)
 	}
 	return response, nil
+}
+
+// execID returns the id of the running process that Exec has added and whose
+// pid that is; "" if there is none.
+func (c *container) execID(pid int) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, p := range c.others {
+		if p.pid == pid && p.state == running {
+			return id
+		}
+	}
+	return ""
+}
+
+// pidsOfAnyState is Pids for the daemons that speak version 2 of the API. Those
+// from 1.7 to 2.2 ask for it when they come back, and remove a shim that lists
+// no process for whatever reason (loadShims of their runtime/v2/shim_load.go),
+// so that the exit status of a container that ended meanwhile would be lost. They
+// are told the pid that the first process had.
+func (s *service) pidsOfAnyState(ctx context.Context, r *taskAPI.PidsRequest) (*taskAPI.PidsResponse, error) {
+	response, err := s.Pids(ctx, r)
+	if !errdefs.IsFailedPrecondition(err) {
+		return response, err
+	}
+	c, err := s.container(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &taskAPI.PidsResponse{Processes: []*task.ProcessInfo{{Pid: uint32(c.init.pid)}}}, nil
 }

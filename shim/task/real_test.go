@@ -18,6 +18,7 @@ import (
 	"time"
 
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 	"github.com/containerd/containerd/v2/pkg/sys/reaper"
 	"github.com/containerd/errdefs"
@@ -28,6 +29,9 @@ import (
 
 // TestMain builds the sandbox program beside the test's own, where it is looked for.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == loggerArg {
+		playLogger()
+	}
 	flag.Parse()
 	if !testing.Verbose() {
 		log.L.Logger.SetOutput(io.Discard)
@@ -68,7 +72,7 @@ func newReal(t *testing.T) *real {
 	t.TempDir() // before the cleanup below, so as to outlive it
 	_, sd := shutdown.WithShutdown(t.Context())
 	publisher := &recorder{}
-	made, err := New(t.Context(), publisher, sd)
+	made, err := New(namespaces.WithNamespace(t.Context(), "test"), publisher, sd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -346,6 +350,34 @@ var (
 		section(7, "\x02"+name("memory")+"\x02\x00"+name("_start")+"\x00\x02"),
 		section(10, "\x01"+name("\x00\x41\x01\x41\x00\x41\x01\x41\x20\x10\x00\x1a\x41\x03\x10\x01\x0b")),
 		section(11, "\x01\x00\x41\x00\x0b"+name("\x08\x00\x00\x00\x06\x00\x00\x00hello\n")),
+	)
+	// Copies its standard input to its standard output, 4 KiB at a time.
+	// (module
+	//   (import "wasi_snapshot_preview1" "fd_read" (func (param i32 i32 i32 i32) (result i32)))
+	//   (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
+	//   (memory (export "memory") 1)
+	//   (data (i32.const 0) "\40\00\00\00\00\10\00\00")
+	//   (data (i32.const 16) "\40")
+	//   (func (export "_start")
+	//     (block (loop
+	//       i32.const 0  i32.const 0  i32.const 1  i32.const 32  call 0  drop
+	//       i32.const 32  i32.load  i32.eqz  br_if 1
+	//       i32.const 20  i32.const 32  i32.load  i32.store
+	//       i32.const 1  i32.const 16  i32.const 1  i32.const 40  call 1  drop
+	//       br 0))))
+	copies = module(
+		section(1, "\x02\x60\x04\x7f\x7f\x7f\x7f\x01\x7f\x60\x00\x00"),
+		section(2, "\x02"+name("wasi_snapshot_preview1")+name("fd_read")+"\x00\x00"+name("wasi_snapshot_preview1")+name("fd_write")+"\x00\x00"),
+		section(3, "\x01\x01"),
+		section(5, "\x01\x00\x01"),
+		section(7, "\x02"+name("memory")+"\x02\x00"+name("_start")+"\x00\x02"),
+		section(10, "\x01"+name("\x00\x02\x40\x03\x40"+
+			"\x41\x00\x41\x00\x41\x01\x41\x20\x10\x00\x1a"+
+			"\x41\x20\x28\x02\x00\x45\x0d\x01"+
+			"\x41\x14\x41\x20\x28\x02\x00\x36\x02\x00"+
+			"\x41\x01\x41\x10\x41\x01\x41\x28\x10\x01\x1a"+
+			"\x0c\x00\x0b\x0b\x0b")),
+		section(11, "\x02\x00\x41\x00\x0b"+name("\x40\x00\x00\x00\x00\x10\x00\x00")+"\x00\x41\x10\x0b"+name("\x40")),
 	)
 	// (module (func (export "_start") (loop (br 0))))
 	spins = module(

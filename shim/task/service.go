@@ -31,6 +31,8 @@ type service struct {
 	exits    *exits
 	events   *events
 	shutdown shutdown.Service
+	// streaming has the streams that come over the Streaming API.
+	streaming *streaming
 
 	// mu guards what follows and is never held across work that can take time:
 	// a daemon that has come back asks about every container within seconds.
@@ -62,6 +64,7 @@ func newService(ctx context.Context, publisher shim.Publisher, sd shutdown.Servi
 		backend:    b,
 		exits:      newExits(),
 		shutdown:   sd,
+		streaming:  newStreaming(),
 		containers: make(map[string]*container),
 	}
 	s.events = newEvents(s.ctx, publisher)
@@ -98,13 +101,15 @@ func (s *service) process(id, execID string) (*container, *process, error) {
 // backend is what containers are made of.
 type backend interface {
 	newGroup(cgroups.Config) (group, error)
-	launch(context.Context, sandbox.Config) (guest, error)
+	// launch has the new guest join a living one's container where inside is not nil.
+	launch(ctx context.Context, cfg sandbox.Config, inside guest) (guest, error)
 }
 
 // group is *cgroups.Group.
 type group interface {
 	Dir() (*os.File, error)
 	Add(pid int) error
+	Join(pid int) error
 	Update(*specs.LinuxResources) error
 	Freeze() error
 	Thaw() error
@@ -135,7 +140,10 @@ func (linux) newGroup(cfg cgroups.Config) (group, error) {
 	return g, nil
 }
 
-func (linux) launch(ctx context.Context, cfg sandbox.Config) (guest, error) {
+func (linux) launch(ctx context.Context, cfg sandbox.Config, inside guest) (guest, error) {
+	if inside != nil {
+		cfg.Inside = inside.(*sandbox.Process)
+	}
 	p, err := sandbox.Create(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -2,11 +2,9 @@ package task
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
@@ -31,6 +29,13 @@ func readSpec(bundle string) (*specs.Spec, error) {
 	return &spec, nil
 }
 
+// withProcess is the container's spec as it is for a further process.
+func withProcess(spec *specs.Spec, process *specs.Process) *specs.Spec {
+	changed := *spec
+	changed.Process = process
+	return &changed
+}
+
 // rootfsPath is the absolute path of the container's root file system.
 func rootfsPath(bundle string, spec *specs.Spec) string {
 	if filepath.IsAbs(spec.Root.Path) {
@@ -47,23 +52,18 @@ func memoryLimit(spec *specs.Spec) int64 {
 	return max(0, *spec.Linux.Resources.Memory.Limit)
 }
 
-// adjustOOMScore gives process pid the spec's oom_score_adj. To lower a score
-// takes CAP_SYS_RESOURCE, which a shim in a container may lack; the container
-// then runs with the score it has, as under runc in a user namespace.
-func (c *container) adjustOOMScore(pid int) error {
-	if c.spec.Process == nil || c.spec.Process.OOMScoreAdj == nil {
-		return nil
+// hostUser is the id that the process's user has on the host, -1 if it has none.
+func hostUser(spec *specs.Spec) int {
+	uid := spec.Process.User.UID
+	if spec.Linux == nil || len(spec.Linux.UIDMappings) == 0 {
+		return int(uid)
 	}
-	score := *c.spec.Process.OOMScoreAdj
-	err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(score)), 0)
-	switch {
-	case errors.Is(err, os.ErrPermission):
-		c.log.WithError(err).Warnf("process.oomScoreAdj stays as inherited instead of %d", score)
-		return nil
-	case err != nil:
-		return fmt.Errorf("process.oomScoreAdj %d: %w", score, err)
+	for _, m := range spec.Linux.UIDMappings {
+		if uid >= m.ContainerID && uid-m.ContainerID < m.Size {
+			return int(m.HostID + uid - m.ContainerID)
+		}
 	}
-	return nil
+	return -1
 }
 
 // podFields names the pod of a container in logs, where CRI or CRI-O made one.

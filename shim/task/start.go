@@ -9,11 +9,14 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// Start lets a created process run.
-func (s *service) Start(_ context.Context, r *taskAPI.StartRequest) (*taskAPI.StartResponse, error) {
+// Start lets a created process run. One that Exec has added is made first.
+func (s *service) Start(ctx context.Context, r *taskAPI.StartRequest) (*taskAPI.StartResponse, error) {
 	c, p, err := s.process(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
+	}
+	if p != c.init {
+		return s.startOther(ctx, p)
 	}
 	// With the lock held, since the exit of a quick guest must not be told of
 	// before its start; one byte into an empty socket does not block.

@@ -12,7 +12,8 @@ import (
 type state int
 
 const (
-	created  state = iota // blocked, its module loaded
+	created  state = iota // blocked, its module loaded; not there at all if added by Exec
+	starting              // added by Exec, and its module is being loaded
 	running               // the module's entry function runs
 	pausing               // being frozen
 	paused                // frozen
@@ -23,13 +24,14 @@ const (
 )
 
 func (s state) String() string {
-	return [...]string{"created", "running", "pausing", "paused", "resuming", "stopped", "being deleted", "deleted"}[s]
+	return [...]string{"created", "being started", "running", "pausing", "paused", "resuming", "stopped", "being deleted", "deleted"}[s]
 }
 
 // status is the state as containerd knows it.
 func (s state) status() task.Status {
 	return [...]task.Status{
 		created:  task.Status_CREATED,
+		starting: task.Status_CREATED,
 		running:  task.Status_RUNNING,
 		pausing:  task.Status_PAUSING,
 		paused:   task.Status_PAUSED,
@@ -44,9 +46,11 @@ func (s state) status() task.Status {
 func (s state) alive() bool { return s < stopped }
 
 // successors has, for every state, those that may follow it. A pause or a
-// deletion that fails leads back.
+// deletion that fails leads back. Only a container's first process is paused,
+// and with it all others; only others are ever starting, or deleted unstarted.
 var successors = map[state][]state{
-	created:  {running, stopped},
+	created:  {starting, running, stopped, deleting},
+	starting: {running, stopped},
 	running:  {pausing, stopped},
 	pausing:  {paused, running, stopped},
 	paused:   {resuming, stopped},

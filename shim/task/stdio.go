@@ -1,6 +1,7 @@
 package task
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,83 +9,200 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// stdio is the standard input and output of one process. The process reads and
-// writes what the caller gave, and no byte passes through the shim; of a FIFO
-// the shim holds a second end, so that neither a caller who goes away nor one
-// who comes late is noticed by the process.
-type stdio struct {
-	stdin, stdout, stderr string // as the caller gave them
+// drainTimeout is how long a deletion waits for output to be taken: what a
+// terminal or a stream still has, and what a logging program is still writing.
+const drainTimeout = 10 * time.Second
 
-	process [3]*os.File // the process's ends; nil is /dev/null
-
-	mu      sync.Mutex
-	input   *os.File      // a write end of stdin's FIFO, until CloseIO
-	outputs []*heldFIFO   // of stdout and stderr
-	cut     chan struct{} // closed by close
+// streams are the standard streams of a process as a caller wants them: nothing,
+// the path of a FIFO or of another file, or a URI. With a terminal there is no
+// stderr, whatever is given.
+type streams struct {
+	stdin, stdout, stderr string
+	terminal              bool
 }
 
-// openStdio opens all three streams. Nothing given is /dev/null, a path is a
-// FIFO or whatever else is there already, and file:// is a file to append to,
-// made if need be, and one for both outputs where they are the same.
-func openStdio(stdin, stdout, stderr string) (_ *stdio, err error) {
-	s := &stdio{stdin: stdin, stdout: stdout, stderr: stderr, cut: make(chan struct{})}
+// stdioConfig says what openStdio opens.
+type stdioConfig struct {
+	streams
+	id        string        // of the process, for a logging program
+	namespace string        // containerd's, likewise
+	exits     *exits        // where the exit of a logging program is learnt
+	streaming *streaming    // where the streams of the Streaming API arrive
+	patience  time.Duration // how long to wait for readers of FIFOs
+	size      *specs.Box    // of the terminal, in characters; may be nil
+	owner     int           // the process's user: an id of the host's
+	log       *log.Entry
+}
+
+// openStdio opens the standard streams of a process that is about to be made.
+func (s *service) openStdio(ctx context.Context, p *process) (*stdio, error) {
+	namespace, _ := namespaces.Namespace(s.ctx)
+	cfg := stdioConfig{
+		streams:   p.streams,
+		id:        p.eventID(),
+		namespace: namespace,
+		exits:     s.exits,
+		streaming: s.streaming,
+		patience:  readerTimeout,
+		size:      p.spec.Process.ConsoleSize,
+		owner:     hostUser(p.spec),
+		log:       p.log(),
+	}
+	return openStdio(ctx, cfg)
+}
+
+// stdio is the standard input and output of one process. Without a terminal, the
+// process reads and writes what the caller gave, and no byte passes through the
+// shim; of a FIFO the shim holds a second end, so that neither a caller who goes
+// away nor one who comes late is noticed by the process.
+type stdio struct {
+	cfg      stdioConfig
+	process  [3]*os.File // the process's ends; nil is /dev/null
+	terminal *terminal   // nil without one
+	loggers  map[string]*logger
+	copies   sync.WaitGroup // goroutines that carry output
+	cut      chan struct{}  // closed by close
+
+	mu      sync.Mutex
+	input   *os.File    // a write end of stdin, until CloseIO
+	sources []*os.File  // what goroutines read that carry input
+	outputs []*heldFIFO // of stdout and stderr
+}
+
+// openStdio opens all streams. A path is a FIFO or whatever else is there
+// already, file:// is a file to append to, made if need be and one for both
+// outputs where they are the same, and binary:// is a program that is started.
+func openStdio(ctx context.Context, cfg stdioConfig) (_ *stdio, err error) {
+	s := &stdio{cfg: cfg, loggers: make(map[string]*logger), cut: make(chan struct{})}
 	defer func() {
 		if err != nil {
-			s.close()
+			drained, cancel := context.WithTimeout(ctx, drainTimeout)
+			defer cancel()
+			s.close(drained)
 		}
 	}()
-	if err := s.openInput(); err != nil {
+	waiting, cancel := context.WithTimeout(ctx, cfg.patience)
+	defer cancel()
+	if s.process[0], err = s.openInput(); err != nil {
 		return nil, fmt.Errorf("stdin: %w", err)
 	}
-	if s.process[1], err = s.openOutput(stdout); err != nil {
+	if s.process[1], err = s.openOutput(waiting, cfg.stdout, 0); err != nil {
 		return nil, fmt.Errorf("stdout: %w", err)
 	}
-	if stderr == stdout && strings.Contains(stderr, "://") {
-		s.process[2] = s.process[1]
-		return s, nil
+	stderr := cfg.stderr
+	if stderr == "" && isLogger(cfg.stdout) {
+		stderr = cfg.stdout // as from runc's shim: the program is for both
 	}
-	if s.process[2], err = s.openOutput(stderr); err != nil {
-		return nil, fmt.Errorf("stderr: %w", err)
+	switch {
+	case cfg.terminal:
+		err = s.openTerminal()
+	case stderr == cfg.stdout && strings.HasPrefix(stderr, "file:"):
+		s.process[2] = s.process[1]
+	default:
+		s.process[2], err = s.openOutput(waiting, stderr, 1)
+		if err != nil {
+			err = fmt.Errorf("stderr: %w", err)
+		}
+	}
+	if err == nil {
+		err = s.giveAway()
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range s.loggers {
+		l.closeUnused()
 	}
 	return s, nil
 }
 
-func (s *stdio) openInput() (err error) {
-	if s.stdin == "" {
+// giveAway makes the process's user the owner of its pipes and FIFOs, as runc
+// does, so that the process can open them by name too, as /dev/stdout. Log files
+// stay the host's, and so do FIFOs of a client that is another user than this
+// shim, who could not open them any more.
+func (s *stdio) giveAway() error {
+	for _, f := range s.process {
+		if f == nil {
+			continue
+		}
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		ours := info.Sys().(*syscall.Stat_t).Uid == uint32(os.Geteuid())
+		if info.Mode()&fs.ModeNamedPipe == 0 || !ours {
+			continue
+		}
+		if err := giveTo(s.cfg.owner, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// giveTo changes the owner of a stream, if that can be: a file system that is
+// read-only or of another user namespace forbids it, and the process has the
+// stream open all the same.
+func giveTo(owner int, f *os.File) error {
+	err := f.Chown(owner, -1)
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EROFS) {
 		return nil
-	}
-	if scheme, _, ok := strings.Cut(s.stdin, "://"); ok {
-		return fmt.Errorf("the scheme %q of %q is not supported; give the path of a FIFO: %w", scheme, s.stdin, errdefs.ErrInvalidArgument)
-	}
-	isFIFO, err := fifo(s.stdin)
-	if err != nil {
-		return err
-	}
-	if isFIFO {
-		s.process[0], s.input, err = openInputFIFO(s.stdin)
-	} else {
-		s.process[0], err = os.Open(s.stdin)
 	}
 	return err
 }
 
-func (s *stdio) openOutput(where string) (*os.File, error) {
+func (s *stdio) openInput() (theirs *os.File, err error) {
+	where := s.cfg.stdin
 	if where == "" {
 		return nil, nil
 	}
 	if scheme, _, ok := strings.Cut(where, "://"); ok {
-		if scheme != "file" {
-			return nil, fmt.Errorf("the scheme %q of %q is not supported; give the path of a FIFO or file:///path: %w", scheme, where, errdefs.ErrInvalidArgument)
+		if scheme == streamingScheme {
+			return s.openInputStream(where)
 		}
+		return nil, fmt.Errorf("the scheme %q of %q is not supported; give the path of a FIFO: %w", scheme, where, errdefs.ErrInvalidArgument)
+	}
+	isFIFO, err := fifo(where)
+	if err != nil {
+		return nil, err
+	}
+	if !isFIFO {
+		return os.Open(where)
+	}
+	theirs, s.input, err = openInputFIFO(where, s.cfg.terminal)
+	return theirs, err
+}
+
+// openOutput opens stdout, which is stream 0 here, or stderr, 1.
+func (s *stdio) openOutput(waiting context.Context, where string, stream int) (theirs *os.File, err error) {
+	if where == "" {
+		return nil, nil
+	}
+	scheme, _, isURI := strings.Cut(where, "://")
+	switch {
+	case !isURI:
+	case scheme == "file":
 		location, err := url.Parse(where)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 		}
 		return openLog(location.Path)
+	case isLogger(where):
+		return s.openLogger(where, stream)
+	case scheme == streamingScheme:
+		return s.openOutputStream(where)
+	default:
+		return nil, fmt.Errorf("the scheme %q of %q is not supported; give the path of a FIFO, file:///path, binary:///path/of/program, or a %s URI of the Streaming API: %w",
+			scheme, where, streamingScheme, errdefs.ErrInvalidArgument)
 	}
 	isFIFO, err := fifo(where)
 	if err != nil {
@@ -93,7 +211,7 @@ func (s *stdio) openOutput(where string) (*os.File, error) {
 	if !isFIFO {
 		return os.OpenFile(where, os.O_WRONLY|os.O_APPEND, 0)
 	}
-	theirs, held, err := openOutputFIFO(where)
+	theirs, held, err := openOutputFIFO(waiting, where, s.cfg.terminal)
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +245,11 @@ func (s *stdio) handedOver() {
 	}
 }
 
-// closeStdin lets go of the shim's end of stdin. It may be called again.
+// closeStdin lets go of the shim's end of stdin. It may be called again, and of nil.
 func (s *stdio) closeStdin() {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.input != nil {
@@ -141,7 +262,28 @@ func (s *stdio) closeStdin() {
 // the output once he has read all of it. What nobody has read yet is kept for a
 // reader to come, until close.
 func (s *stdio) finish() {
+	s.endInput()
+	if s.terminal == nil {
+		s.drain()
+		return
+	}
+	go func() {
+		s.copies.Wait() // what the terminal still has goes into the FIFO
+		s.drain()
+	}()
+}
+
+func (s *stdio) endInput() {
 	s.closeStdin()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.sources {
+		f.Close()
+	}
+	s.sources = nil
+}
+
+func (s *stdio) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, held := range s.outputs {
@@ -150,22 +292,37 @@ func (s *stdio) finish() {
 	s.outputs = nil
 }
 
-// close lets go of everything. It may be called again, and of nil.
-func (s *stdio) close() {
+// close lets go of everything, the process having ended or never begun. It waits
+// for what is still being carried, until ctx ends. It may be called again, and
+// of nil.
+func (s *stdio) close(ctx context.Context) {
 	if s == nil {
 		return
 	}
 	s.handedOver()
-	s.closeStdin()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, held := range s.outputs {
-		held.file.Close()
+	s.endInput()
+	carried := make(chan struct{})
+	go func() {
+		s.copies.Wait()
+		close(carried)
+	}()
+	select {
+	case <-carried:
+	case <-ctx.Done():
 	}
-	s.outputs = nil
+	s.mu.Lock()
 	select {
 	case <-s.cut:
 	default:
 		close(s.cut)
+	}
+	for _, held := range s.outputs {
+		held.file.Close()
+	}
+	s.outputs = nil
+	s.mu.Unlock()
+	s.terminal.close()
+	for _, l := range s.loggers {
+		l.end(ctx, s.cfg.log)
 	}
 }

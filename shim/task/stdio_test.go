@@ -2,6 +2,7 @@ package task
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,19 +29,40 @@ func newFIFO(t *testing.T, name string) string {
 // open opens standard streams that must open.
 func open(t *testing.T, stdin, stdout, stderr string) *stdio {
 	t.Helper()
-	s, err := openStdio(stdin, stdout, stderr)
+	s, err := tryOpen(t, streams{stdin: stdin, stdout: stdout, stderr: stderr})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.close)
 	return s
+}
+
+// tryOpen does not wait long for readers.
+func tryOpen(t *testing.T, given streams) (*stdio, error) {
+	t.Helper()
+	return tryOpenAs(t, given, 0)
+}
+
+func tryOpenAs(t *testing.T, given streams, user int) (*stdio, error) {
+	t.Helper()
+	s, err := openStdio(t.Context(), stdioConfig{
+		streams: given, patience: 10 * time.Millisecond, streaming: newStreaming(), exits: newExits(), owner: user, log: log.L,
+	})
+	t.Cleanup(func() { shut(s) })
+	return s, err
+}
+
+// shut closes standard streams without waiting for anything.
+func shut(s *stdio) {
+	done, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.close(done)
 }
 
 // reader reads a FIFO, from when somebody writes, to its end in the background.
 // It counts as a reader before reader returns.
 func reader(t *testing.T, path string) <-chan string {
 	t.Helper()
-	present, err := openBlocking(path, unix.O_RDONLY)
+	present, err := openFIFO(path, unix.O_RDONLY, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +141,7 @@ func TestOutputEndsWithTheProcess(t *testing.T) {
 // the writer sees nothing of it.
 func TestOutputOutlivesItsReader(t *testing.T) {
 	path := newFIFO(t, "out")
-	first, err := openBlocking(path, unix.O_RDONLY)
+	first, err := openFIFO(path, unix.O_RDONLY, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,9 +180,9 @@ func TestCloseEndsOutputThatNobodyReads(t *testing.T) {
 	fmt.Fprint(out, "lost")
 	s.handedOver()
 	s.finish()
-	s.close()
+	shut(s)
 	for range 1000 { // until the shim holds no end any more
-		_, err := openBlocking(path, unix.O_WRONLY)
+		_, err := openFIFO(path, unix.O_WRONLY, false)
 		if errors.Is(err, unix.ENXIO) {
 			return
 		}
@@ -178,7 +201,7 @@ func TestInputEndsWithCloseIO(t *testing.T) {
 	}
 	s.handedOver()
 	got := readAll(t, os.NewFile(uintptr(copied), "in"))
-	client, err := openBlocking(path, unix.O_WRONLY)
+	client, err := openFIFO(path, unix.O_WRONLY, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,6 +213,30 @@ func TestInputEndsWithCloseIO(t *testing.T) {
 		t.Errorf("read %q", got)
 	}
 	s.closeStdin()
+}
+
+func TestFIFOsBelongToTheUserAndLogsDoNot(t *testing.T) {
+	for name, c := range map[string]struct {
+		client, want int
+	}{"of the shim's user": {0, 1234}, "of another client": {99, 99}} {
+		t.Run(name, func(t *testing.T) {
+			in, out, log := newFIFO(t, "stdin"), newFIFO(t, "stdout"), filepath.Join(t.TempDir(), "log")
+			for _, path := range []string{in, out} {
+				if err := os.Chown(path, c.client, -1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := tryOpenAs(t, streams{stdin: in, stdout: out, stderr: "file://" + log}, 1234); err != nil {
+				t.Fatal(err)
+			}
+			for path, want := range map[string]int{in: c.want, out: c.want, log: 0} {
+				var st unix.Stat_t
+				if err := unix.Stat(path, &st); err != nil || int(st.Uid) != want {
+					t.Errorf("%s is user %d's, %v; not user %d's", path, st.Uid, err, want)
+				}
+			}
+		})
+	}
 }
 
 func TestFileIsAppendedTo(t *testing.T) {
@@ -229,8 +276,9 @@ func TestStreamsThatCannotBe(t *testing.T) {
 		want                  string
 		kind                  error
 	}{
-		{stdout: "binary:///usr/bin/logger?x=y", want: `stdout: the scheme "binary"`, kind: errdefs.ErrInvalidArgument},
-		{stderr: "binary-v2:///usr/bin/logger", want: `stderr: the scheme "binary-v2"`, kind: errdefs.ErrInvalidArgument},
+		{stdout: "binary:///no/logger?x=y", want: "stdout: binary:///no/logger?x=y: the shim knows no containerd namespace", kind: errdefs.ErrInvalidArgument},
+		{stdout: "ttrpc+unix:///run/s", want: "no streaming_id", kind: errdefs.ErrInvalidArgument},
+		{stderr: "grpc+vsock://3:1024?streaming_id=x", want: `stderr: the scheme "grpc+vsock"`, kind: errdefs.ErrInvalidArgument},
 		{stdin: "file:///dev/zero", want: `stdin: the scheme "file"`, kind: errdefs.ErrInvalidArgument},
 		{stdout: "file://relative", want: "not an absolute path", kind: errdefs.ErrInvalidArgument},
 		{stdin: absent, want: "stdin: open " + absent, kind: os.ErrNotExist},
@@ -238,9 +286,8 @@ func TestStreamsThatCannotBe(t *testing.T) {
 	}
 	before := descriptors(t)
 	for _, test := range tests {
-		s, err := openStdio(test.stdin, test.stdout, test.stderr)
+		_, err := tryOpen(t, streams{stdin: test.stdin, stdout: test.stdout, stderr: test.stderr})
 		if err == nil {
-			s.close()
 			t.Errorf("%+v was opened", test)
 			continue
 		}
@@ -253,7 +300,7 @@ func TestStreamsThatCannotBe(t *testing.T) {
 	}
 	// What was opened before the failure must be closed.
 	fifo := newFIFO(t, "fifo")
-	if _, err := openStdio(fifo, fifo, absent); err == nil {
+	if _, err := tryOpen(t, streams{stdin: fifo, stdout: fifo, stderr: absent}); err == nil {
 		t.Error("opened")
 	}
 	if after := descriptors(t); after != before {
@@ -265,14 +312,11 @@ func TestNoDescriptorIsLeft(t *testing.T) {
 	before := descriptors(t)
 	for range 10 {
 		in, out := newFIFO(t, "in"), newFIFO(t, "out")
-		s, err := openStdio(in, out, out)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := open(t, in, out, out)
 		s.handedOver()
 		s.finish()
-		s.close()
-		s.close()
+		shut(s)
+		shut(s)
 	}
 	var after int
 	for range 1000 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	streamingAPI "github.com/containerd/containerd/api/services/streaming/v1"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/log"
@@ -14,11 +15,14 @@ import (
 // RegisterTTRPC serves the Task API in both its versions. They differ in the
 // service's name alone: api/runtime/task/v2/shim.proto and v3/shim.proto have
 // the same messages, and no message's name goes over the wire. So one table of
-// methods, of version 3's types, answers both.
+// methods, of version 3's types, answers both, but for Pids. Beside it is the
+// Streaming API, for standard streams that are asked for by its URIs.
 func (s *service) RegisterTTRPC(server *ttrpc.Server) error {
-	for _, name := range []string{"containerd.task.v2.Task", "containerd.task.v3.Task"} {
-		server.RegisterService(name, &ttrpc.ServiceDesc{Methods: s.methods()})
-	}
+	v2, v3 := s.methods(), s.methods()
+	v2["Pids"] = method(s.pidsOfAnyState)
+	server.RegisterService("containerd.task.v2.Task", &ttrpc.ServiceDesc{Methods: v2})
+	server.RegisterService("containerd.task.v3.Task", &ttrpc.ServiceDesc{Methods: v3})
+	streamingAPI.RegisterTTRPCStreamingService(server, s.streaming)
 	return nil
 }
 
@@ -55,13 +59,28 @@ func method[Request, Response any](call func(context.Context, *Request) (*Respon
 		defer func() {
 			if cause := recover(); cause != nil {
 				log.G(ctx).WithField("stack", string(debug.Stack())).Errorf("panic in a call: %v", cause)
-				err = errgrpc.ToGRPC(fmt.Errorf("the shim failed with %v; its log has the stack: %w", cause, errdefs.ErrInternal))
+				err = toWire(fmt.Errorf("the shim failed with %v; its log has the stack: %w", cause, errdefs.ErrInternal))
 			}
 		}()
 		response, err := call(ctx, request)
 		if err != nil {
-			return nil, errgrpc.ToGRPC(err)
+			return nil, toWire(err)
 		}
 		return response, nil
 	}
 }
+
+// toWire makes a status of an error: its class and its text. The errors that it
+// is made of would go along as details, and clients print each as a line of its
+// own, which says once more what the text has said.
+func toWire(err error) error {
+	return errgrpc.ToGRPC(plainError{err.Error(), errdefs.Resolve(err)})
+}
+
+type plainError struct {
+	text  string
+	class error // of errdefs, or of a context
+}
+
+func (e plainError) Error() string { return e.text }
+func (e plainError) Unwrap() error { return e.class }

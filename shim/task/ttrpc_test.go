@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"path/filepath"
 	"reflect"
@@ -108,8 +109,14 @@ func TestVersion2OverTheWire(t *testing.T) {
 	if err != nil || exit.ExitStatus != 143 || exit.ExitedAt.AsTime().After(time.Now()) {
 		t.Errorf("Wait answers %v, %v", exit, err)
 	}
+	if r, err := client.Pids(ctx, &taskv2.PidsRequest{ID: "c"}); err != nil || len(r.Processes) != 1 || r.Processes[0].Pid != made.Pid {
+		t.Errorf("Pids after the end answers %v, %v; a daemon that comes back would remove the shim", r, err)
+	}
 	if gone, err := client.Delete(ctx, &taskv2.DeleteRequest{ID: "c"}); err != nil || gone.ExitStatus != 143 {
 		t.Errorf("Delete answers %v, %v", gone, err)
+	}
+	if _, err := client.Pids(ctx, &taskv2.PidsRequest{ID: "c"}); !errdefs.IsNotFound(errgrpc.ToNative(err)) {
+		t.Errorf("Pids of a deleted container answers %v", err)
 	}
 }
 
@@ -141,6 +148,23 @@ func TestPanicIsAnInternalError(t *testing.T) {
 	serve = method(func(context.Context, *taskAPI.StateRequest) (*emptypb.Empty, error) { return nil, errdefs.ErrNotFound })
 	if answer, err := serve(t.Context(), func(any) error { return nil }); answer != nil || !errdefs.IsNotFound(errgrpc.ToNative(err)) {
 		t.Errorf("answered %v, %v", answer, err)
+	}
+}
+
+func TestErrorsAreOneLineForClients(t *testing.T) {
+	serve := method(func(context.Context, *taskAPI.UpdateTaskRequest) (*emptypb.Empty, error) {
+		return nil, fmt.Errorf("container: %w: %w", errors.New("bad"), errdefs.ErrInvalidArgument)
+	})
+	_, err := serve(t.Context(), func(any) error { return nil })
+	if err := errgrpc.ToNative(err); !errdefs.IsInvalidArgument(err) || err.Error() != "container: bad: invalid argument" {
+		t.Errorf("a client sees %q", err)
+	}
+	serve = method(func(context.Context, *taskAPI.UpdateTaskRequest) (*emptypb.Empty, error) {
+		return nil, errors.New("bad")
+	})
+	_, err = serve(t.Context(), func(any) error { return nil })
+	if err := errgrpc.ToNative(err); !errdefs.IsUnknown(err) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("a client sees %q", err)
 	}
 }
 

@@ -1,10 +1,11 @@
 package e2e
 
 import (
+	"context"
 	"strings"
 	"testing"
 
-	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -58,17 +59,16 @@ func TestSpecErrors(t *testing.T) {
 		spec oci.SpecOpts
 		want []string
 	}{
-		"terminal": {oci.WithTTY, []string{"terminal"}},
+		"hook": {func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+			s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/true"}}}
+			return nil
+		}, []string{"hooks.poststop"}},
 		"namespace": {oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: "/nothing/here"}),
 			[]string{"network", "/nothing/here"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			leavesNothing(t)
-			p := plan{guest: "hello-c", spec: []oci.SpecOpts{c.spec}}
-			if name == "terminal" {
-				p.io = cio.NewCreator(cio.WithStreams(strings.NewReader(""), &output{}, nil), cio.WithTerminal)
-			}
-			_, err := p.tryCreate(t)
+			_, err := plan{guest: "hello-c", spec: []oci.SpecOpts{c.spec}}.tryCreate(t)
 			if err == nil {
 				t.Fatal("it was not refused")
 			}

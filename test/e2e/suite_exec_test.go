@@ -144,14 +144,10 @@ func TestClientExecAttach(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if loaded.Pid() != p.Pid() {
-		t.Errorf("the pid %d became %d", p.Pid(), loaded.Pid())
+	if status, err := loaded.Status(ctx); err != nil || status.Status != containerd.Running {
+		t.Errorf("the loaded process is %s, %v", status.Status, err)
 	}
-	f.write(t, "after\n")
-	f.Stdin.Close()
-	if err := loaded.CloseIO(ctx, containerd.WithStdinCloser); err != nil {
-		t.Fatal(err)
-	}
+	f.finish(t, loaded)
 	p.waitCode(t, 0)
 	f.ended(t)
 	if got := f.stdout.String(); got != "before\nafter\n" {
@@ -233,8 +229,8 @@ func TestClientExecRace(t *testing.T) {
 	for i := range n {
 		p := b.spawn(t, fmt.Sprintf("exec%d", i), cio.NullIO, "/sleep.wasm", "600000")
 		go func() {
-			if err := p.Start(ctx); err != nil {
-				t.Logf("%s is refused: %v", p.ID(), err)
+			if err := p.Start(ctx); err != nil && strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error has several lines: %q", err)
 			}
 			started <- p
 		}()

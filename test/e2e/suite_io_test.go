@@ -107,11 +107,7 @@ func TestClientAttach(t *testing.T) {
 	if spec, err := task.Spec(ctx); err != nil || spec.Process.Args[0] != "/cat.wasm" {
 		t.Errorf("the loaded task's spec: %v", err)
 	}
-	f.write(t, "after\n")
-	f.Stdin.Close()
-	if err := task.CloseIO(ctx, containerd.WithStdinCloser); err != nil {
-		t.Fatal(err)
-	}
+	f.finish(t, task)
 	b.waitCode(t, 0)
 	f.ended(t)
 	if got := f.stdout.String(); got != "before\nafter\n" {

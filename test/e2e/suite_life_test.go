@@ -285,3 +285,16 @@ func TestClientRuntimePath(t *testing.T) {
 	b := plan{guest: "exit", args: []string{"7"}, runtime: program}.start(t)
 	b.waitCode(t, 7)
 }
+
+// TestClientCheckpoint asks for what there is not. The client pauses the task
+// for it, and the task goes on.
+func TestClientCheckpoint(t *testing.T) {
+	leavesNothing(t)
+	b := sleeper(t)
+	if _, err := b.task.Checkpoint(namespaced(t.Context())); !errdefs.IsNotImplemented(err) {
+		t.Errorf("checkpoint: %v", err)
+	}
+	if status := b.status(t); status != containerd.Running {
+		t.Errorf("the task is %s", status)
+	}
+}

@@ -25,7 +25,8 @@ import (
 // tests are called TestClient….
 
 // toolbox is the name of an image that holds many guests, for containers in
-// which more than one of them runs, and an /etc/passwd with the user guest.
+// which more than one of them runs, an /etc/passwd with the user guest, and the
+// folders that containerd's default mounts need where the root is read-only.
 const toolbox = "toolbox"
 
 const (
@@ -49,6 +50,9 @@ var makeToolbox = sync.OnceValue(func() error {
 			return err
 		}
 		files["/etc/"+name] = file
+	}
+	for _, folder := range []string{"dev", "proc", "run", "sys"} {
+		files["/"+folder+"/of-the-image"] = filepath.Join(dir, "passwd")
 	}
 	for _, guest := range []string{"cat", "exit", "files", "sleep"} {
 		files["/"+guest+".wasm"] = filepath.Join(os.Getenv("E2E_GUESTS"), guest+".wasm")
@@ -165,16 +169,16 @@ func wantExit(t *testing.T, what string, exit <-chan containerd.ExitStatus, code
 	}
 }
 
-// fifos is IO whose ends the test itself holds, as of a client that lets go of
+// heldIO is IO whose ends the test itself holds, as of a client that lets go of
 // a task and takes it up again.
-type fifos struct {
+type heldIO struct {
 	*cio.DirectIO
 	stdout *output
 	copied chan struct{} // closed at the end of the output
 }
 
 // openFIFOs makes the FIFOs of a process and collects its output.
-func openFIFOs(t *testing.T) *fifos {
+func openFIFOs(t *testing.T) *heldIO {
 	t.Helper()
 	dir, err := os.MkdirTemp(engine.Dir, "fifos-")
 	if err != nil {
@@ -190,7 +194,7 @@ func openFIFOs(t *testing.T) *fifos {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fifos{DirectIO: direct, stdout: &output{}, copied: make(chan struct{})}
+	f := &heldIO{DirectIO: direct, stdout: &output{}, copied: make(chan struct{})}
 	t.Cleanup(func() { direct.Close() })
 	go func() {
 		defer close(f.copied)
@@ -201,13 +205,13 @@ func openFIFOs(t *testing.T) *fifos {
 
 // Cancel and Close keep the client, which calls them at a delete, from the
 // test's own ends.
-func (*fifos) Cancel()      {}
-func (*fifos) Close() error { return nil }
+func (*heldIO) Cancel()      {}
+func (*heldIO) Close() error { return nil }
 
-func (f *fifos) create(string) (cio.IO, error)       { return f, nil }
-func (f *fifos) attach(*cio.FIFOSet) (cio.IO, error) { return f, nil }
+func (f *heldIO) create(string) (cio.IO, error)       { return f, nil }
+func (f *heldIO) attach(*cio.FIFOSet) (cio.IO, error) { return f, nil }
 
-func (f *fifos) write(t *testing.T, text string) {
+func (f *heldIO) write(t *testing.T, text string) {
 	t.Helper()
 	if _, err := f.Stdin.Write([]byte(text)); err != nil {
 		t.Fatalf("write to stdin: %v", err)
@@ -215,7 +219,7 @@ func (f *fifos) write(t *testing.T, text string) {
 }
 
 // ended waits for the end of the output.
-func (f *fifos) ended(t *testing.T) {
+func (f *heldIO) ended(t *testing.T) {
 	t.Helper()
 	select {
 	case <-f.copied:

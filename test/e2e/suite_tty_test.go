@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"golang.org/x/sys/unix"
@@ -67,6 +68,9 @@ func TestClientResize(t *testing.T) {
 		if got := terminalSize(t, pid); got != want {
 			t.Errorf("the terminal of process %d has %s characters, not %s", pid, got, want)
 		}
+	}
+	if _, err := child.Delete(ctx, containerd.WithProcessKill); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -29,7 +29,7 @@ var guests = func() []guest {
 		{name: "hello-rust", source: "rust/hello.rs", compile: rustc},
 		{name: "hello-as", source: "assemblyscript/hello.ts", compile: asc},
 	}
-	for _, name := range []string{"alloc", "args", "cat", "cwd", "env", "exit", "files", "sleep", "spin"} {
+	for _, name := range []string{"alloc", "args", "cat", "count", "cwd", "env", "exit", "files", "isatty", "sleep", "spin"} {
 		all = append(all, cGuest(name, name))
 	}
 	return append(all, malformed...)
