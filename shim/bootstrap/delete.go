@@ -74,9 +74,12 @@ func cleanUp(ctx context.Context, dir, id string) (shim.StopStatus, error) {
 	// Lazily: the container's own mounts went with its namespace, and whoever
 	// else looks into its root file system must not hold up the delete.
 	warn("unmount the root file system", mount.UnmountRecursive(filepath.Join(dir, "rootfs"), unix.MNT_DETACH))
+	sockets := defaultSocketDir()
 	if address, err := shim.ReadAddress(filepath.Join(dir, addressFile)); err == nil {
+		sockets = filepath.Dir(socketPath(address))
 		warn("socket of the dead shim", removeIfDead(address))
 	}
+	warn("sockets of dead shims", sweep(sockets))
 	if state.ExitStatus == nil {
 		killed := statusKilled
 		state.ExitStatus, state.ExitedAt = &killed, time.Now()

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -22,6 +23,9 @@ import (
 // maxSocketPath is the longest path a unix socket's address holds, in bytes.
 const maxSocketPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
+// socketPrefix marks our sockets in a directory that is every shim's.
+const socketPrefix = "wasm-"
+
 // socketAddress returns the address at which the shim of a group listens.
 //
 // The name is not the one that containerd's library computes for the same group.
@@ -30,7 +34,7 @@ const maxSocketPath = len(unix.RawSockaddrUnix{}.Path) - 1
 // has the same name (see ownSocket).
 func socketAddress(r request, group string) (string, error) {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%s", runtimeName, r.grpcAddress, r.namespace, group))
-	path := filepath.Join(r.socketDir, fmt.Sprintf("%x", sum))
+	path := filepath.Join(r.socketDir, fmt.Sprintf("%s%x", socketPrefix, sum[:20]))
 	if len(path) > maxSocketPath {
 		return "", fmt.Errorf("socket directory %s: its path is too long for a unix socket by %d bytes", r.socketDir, len(path)-maxSocketPath)
 	}
@@ -81,6 +85,42 @@ func removeIfDead(address string) error {
 		return err
 	}
 	return removeFile(path)
+}
+
+// sweep removes those of our sockets in dir that nobody listens at. There is one
+// where a shim was killed in the moment after its `start`, before containerd
+// had connected to it: then there is no `delete` for its container. Living shims
+// are not disturbed, unless they are in another network namespace.
+func sweep(dir string) error {
+	unlock, err := lockDir(filepath.Join(dir, socketPrefix))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	paths, err := filepath.Glob(filepath.Join(dir, socketPrefix+"*"))
+	if err != nil || len(paths) == 0 {
+		return err
+	}
+	// The kernel's list of this network namespace's sockets; the path comes last.
+	bound, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, path := range paths {
+		if bytes.Contains(bound, []byte(" "+path+"\n")) {
+			continue
+		}
+		living, err := probe(path)
+		if err == nil && !living {
+			err = removeFile(path)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // probe says whether somebody listens at path.

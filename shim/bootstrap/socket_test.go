@@ -5,12 +5,15 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/shim"
+	"golang.org/x/sys/unix"
 )
 
 func testAddress(t *testing.T) string {
@@ -65,7 +68,7 @@ func TestSocketAddressTellsGroupsApart(t *testing.T) {
 }
 
 func TestSocketDirectoryTooLong(t *testing.T) {
-	dir := "/" + strings.Repeat("d", 41) // 1 + 41 + 1 + 64 bytes
+	dir := "/" + strings.Repeat("d", 60) // 1 + 60 + 1 + 45 bytes
 	if address, err := socketAddress(request{socketDir: dir}, "g"); err != nil {
 		t.Errorf("the longest path: %v", err)
 	} else if len(socketPath(address)) != maxSocketPath {
@@ -74,6 +77,68 @@ func TestSocketDirectoryTooLong(t *testing.T) {
 	_, err := socketAddress(request{socketDir: dir + "d"}, "g")
 	if err == nil || !strings.Contains(err.Error(), dir) {
 		t.Errorf("a path that is too long gives %v", err)
+	}
+}
+
+func TestSweepRemovesWhatIsDead(t *testing.T) {
+	dir := socketDir(t)
+	listen := func(path string) *net.UnixListener {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, path)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		t.Cleanup(func() { l.Close() })
+		return l
+	}
+	living, dead, foreign := listen("wasm-living"), listen("wasm-dead"), listen("foreign")
+	dead.Close()
+	foreign.Close()
+	if err := sweep(dir); err != nil {
+		t.Fatal(err)
+	}
+	noFile(t, dead.Addr().String())
+	for _, l := range []*net.UnixListener{living, foreign} {
+		if _, err := os.Stat(l.Addr().String()); err != nil {
+			t.Error(err)
+		}
+	}
+	// It was not even asked.
+	if err := living.SetDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := living.Accept(); err == nil {
+		conn.Close()
+		t.Error("the sweep connected to a living shim")
+	}
+	if err := sweep(filepath.Join(dir, "none")); err != nil {
+		t.Errorf("no directory: %v", err)
+	}
+}
+
+// A socket that the kernel's list does not have may be a living shim's in
+// another network namespace.
+func TestSweepSparesOtherNetworks(t *testing.T) {
+	dir := socketDir(t)
+	done := make(chan error)
+	var l net.Listener
+	go func() { // on a thread that is not used again
+		runtime.LockOSThread()
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			l, err = net.Listen("unix", filepath.Join(dir, "wasm-far"))
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := sweep(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(l.Addr().String()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -97,7 +97,7 @@ func (c *container) release() error {
 	if c.stopOOM != nil {
 		c.stopOOM()
 	}
-	processes := c.started()
+	processes := c.othersIn(func(s state) bool { return s != created })
 	if c.init != nil {
 		processes = append(processes, c.init)
 	}
@@ -125,12 +125,12 @@ func (c *container) release() error {
 	return errors.Join(errs...)
 }
 
-// started returns the processes that were added and have been started.
-func (c *container) started() (found []*process) {
+// othersIn returns the added processes that are in a state for which match is true.
+func (c *container) othersIn(match func(state) bool) (found []*process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.others {
-		if p.state != created {
+		if match(p.state) {
 			found = append(found, p)
 		}
 	}

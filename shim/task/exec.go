@@ -138,6 +138,9 @@ func (s *service) runOther(p *process, io *stdio, made launched) error {
 	// With the lock held, as in the start of a first process.
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.init.exitedAt.IsZero() {
+		return errContainerEnded // its end is told of last
+	}
 	if p.size != nil {
 		if err := io.resize(*p.size); err != nil {
 			return err

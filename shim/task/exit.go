@@ -53,7 +53,8 @@ func (s *service) supervise(p *process, exited <-chan runc.Exit) {
 
 // end does what follows from the exit of the first process, and returns the
 // container's last metrics, nil where there are none. No other process of the
-// container is alive afterwards, and their exits have been told of.
+// container runs afterwards, and their exits have been told of; those that are
+// being started will not run.
 func (c *container) end() (metrics *anypb.Any) {
 	c.stopOOM()
 	// Before anything slow: systemd soon removes a scope that has no process left.
@@ -73,7 +74,7 @@ func (c *container) end() (metrics *anypb.Any) {
 		c.log.WithError(err).Warn("processes left in the cgroup not killed")
 	}
 	deadline := time.After(killTimeout)
-	for _, p := range c.started() {
+	for _, p := range c.othersIn(func(s state) bool { return s == running }) {
 		select {
 		case <-p.ended:
 		case <-deadline:

@@ -66,6 +66,10 @@ type session struct {
 func openSession(t *testing.T, guest string) *session {
 	t.Helper()
 	ours, theirs, err := openTerminal()
+	if err == nil {
+		// ctr leaves the treatment of output on; that is up to the container's terminal.
+		err = plainOutput(int(ours.Fd()))
+	}
 	if err != nil {
 		t.Fatalf("open a terminal: %v", err)
 	}
@@ -88,6 +92,9 @@ func openSession(t *testing.T, guest string) *session {
 		io.Copy(s.shown, ours) // ends with EIO once the other side is closed
 	}()
 	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the terminal shows %q", s.shown)
+		}
 		cancel()
 		<-copied
 		ours.Close()
@@ -95,8 +102,14 @@ func openSession(t *testing.T, guest string) *session {
 	return s
 }
 
+// types waits until ctr hands every key on, as it does once it has made the
+// terminal raw.
 func (s *session) types(t *testing.T, text string) {
 	t.Helper()
+	eventually(t, "ctr makes the terminal raw", func() bool {
+		settings, err := unix.IoctlGetTermios(int(s.keyboard.Fd()), unix.TCGETS)
+		return err == nil && settings.Lflag&unix.ICANON == 0
+	})
 	if _, err := s.keyboard.WriteString(text); err != nil {
 		t.Fatalf("type %q: %v", text, err)
 	}
@@ -128,4 +141,14 @@ func openTerminal() (ours, theirs *os.File, err error) {
 		return nil, nil, err
 	}
 	return ours, theirs, nil
+}
+
+// plainOutput makes a terminal show what is written to it as it is.
+func plainOutput(fd int) error {
+	settings, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	settings.Oflag &^= unix.ONLCR
+	return unix.IoctlSetTermios(fd, unix.TCSETS, settings)
 }

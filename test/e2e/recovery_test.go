@@ -88,7 +88,7 @@ func TestDaemonKilled(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	s.leftNothing(t)
+	s.leftNothing(t, nil)
 }
 
 // wantLines wants a counting guest's output to be complete: so many lines, or
@@ -160,7 +160,7 @@ func TestReaderDiesToo(t *testing.T) {
 	if err := b.remove(); err != nil {
 		t.Error(err)
 	}
-	s.leftNothing(t)
+	s.leftNothing(t, nil)
 }
 
 // openReader opens a FIFO for reading, which waits for a writer; the function
@@ -456,7 +456,7 @@ func TestDiskFull(t *testing.T) {
 		if err := os.Remove(ballast); err != nil {
 			t.Fatal(err)
 		}
-		s.leftNothing(t)
+		s.leftNothing(t, nil)
 	}
 	if failed < 3 {
 		t.Errorf("only %d creations failed", failed)

@@ -171,14 +171,18 @@ func (s *spare) surplus() ([]string, error) {
 	return left, nil
 }
 
-// leftNothing waits until there is no surplus, and fails the test if it stays.
-func (s *spare) leftNothing(t *testing.T) {
+// leftNothing waits until there is no surplus, and fails the test if it stays,
+// apart from what may linger.
+func (s *spare) leftNothing(t *testing.T, mayLinger func(line string) bool) {
 	t.Helper()
 	deadline := time.Now().Add(scaled(10 * time.Second))
 	for {
 		left, err := s.surplus()
 		if err != nil {
 			t.Fatal(err)
+		}
+		if mayLinger != nil {
+			left = slices.DeleteFunc(left, mayLinger)
 		}
 		if len(left) == 0 {
 			return
