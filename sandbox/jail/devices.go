@@ -2,6 +2,7 @@ package jail
 
 import (
 	"fmt"
+	"os"
 	"path"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -9,7 +10,7 @@ import (
 )
 
 // defaultDevices are in every container: runtime-spec config-linux.md,
-// "Default Devices", less console and ptmx.
+// "Default Devices", less console, which is bindTerminal's, and ptmx.
 var defaultDevices = []specs.LinuxDevice{
 	{Path: "/dev/null", Type: "c", Major: 1, Minor: 3},
 	{Path: "/dev/zero", Type: "c", Major: 1, Minor: 5},
@@ -61,6 +62,11 @@ func (c *container) makeDevices() error {
 			return fmt.Errorf("linux.devices[%d]: %s: %w", i, d.Path, err)
 		}
 	}
+	if c.spec.Process.Terminal {
+		if err := c.bindTerminal(); err != nil {
+			return fmt.Errorf("/dev/console: %w", err)
+		}
+	}
 	dev, err := makeDirs(c.root, "/dev")
 	if err != nil {
 		return fmt.Errorf("/dev: %w", err)
@@ -79,6 +85,28 @@ func (c *container) makeDevices() error {
 		return fmt.Errorf("/dev/ptmx: %w", err)
 	}
 	return nil
+}
+
+// bindTerminal makes the terminal that is the process's standard input, which
+// may be of a file system that the container does not have, its /dev/console.
+func (c *container) bindTerminal() error {
+	// By its path, because a mount can only be cloned from the process's own mount
+	// namespace, and the descriptor's is the parent's.
+	terminal, err := os.Readlink("/proc/self/fd/0")
+	if err != nil {
+		return err
+	}
+	var there, open unix.Stat_t
+	if err := unix.Stat(terminal, &there); err != nil {
+		return err
+	}
+	if err := unix.Fstat(0, &open); err != nil {
+		return err
+	}
+	if there.Rdev != open.Rdev {
+		return fmt.Errorf("the host has another terminal than the process's at %s", terminal)
+	}
+	return c.bind(terminal, "/dev/console", options{})
 }
 
 // makeDevice makes a device node. A user namespace may not, so there the

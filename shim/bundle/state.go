@@ -5,6 +5,7 @@
 package bundle
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // stateFile is the state's name inside the bundle. containerd removes it with
@@ -39,13 +42,40 @@ type State struct {
 }
 
 // Write puts the state into the bundle at dir, in one step: a reader sees the
-// former state or this one. Writers of one bundle must take turns.
+// former state or this one. Writers of one bundle must take turns. Where there
+// is a former state, a full disk is no error: how a container ended is not to be
+// lost for want of a page.
 func Write(dir string, s State) error {
 	data, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("container %s: state: %w", s.ID, err)
 	}
-	return WriteFile(filepath.Join(dir, stateFile), data)
+	path := filepath.Join(dir, stateFile)
+	err = WriteFile(path, data)
+	if errors.Is(err, unix.ENOSPC) && overwrite(path, data) == nil {
+		return nil
+	}
+	return err
+}
+
+// overwrite makes an existing file hold data and, up to its former size, spaces,
+// which JSON has no use for. A state and its growth fit in the page or block
+// that the file has already.
+func overwrite(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if more := info.Size() - int64(len(data)); more > 0 {
+		data = append(data, bytes.Repeat([]byte(" "), int(more))...)
+	}
+	_, err = f.WriteAt(data, 0) // one system call, which no kill divides
+	return err
 }
 
 // Read returns the state in the bundle at dir; the error is fs.ErrNotExist

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestStateComesBackAsWritten(t *testing.T) {
@@ -74,6 +77,61 @@ func TestWriteFailureLeavesTheFormerState(t *testing.T) {
 	if len(entries) != 1 {
 		t.Errorf("the failed write left %v", entries)
 	}
+}
+
+func TestFormerStateIsReplacedOnAFullDisk(t *testing.T) {
+	dir := smallDisk(t, "64k")
+	if err := Write(dir, State{ID: "c1", Pid: 42, CgroupPath: "/long/" + strings.Repeat("x", 100)}); err != nil {
+		t.Fatal(err)
+	}
+	err := os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 64<<10), 0o600)
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	status := uint32(7)
+	for _, want := range []State{
+		{ID: "c1", Pid: 42, ExitStatus: &status}, // shorter
+		{ID: "c1", Pid: 42, ExitStatus: &status, CgroupPath: "/longer/" + strings.Repeat("x", 1000)},
+	} {
+		if err := Write(dir, want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Read(dir); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+	}
+	if err := WriteFile(filepath.Join(dir, "new"), []byte("x")); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("a new file: %v", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != 2 {
+		t.Errorf("the bundle holds %v", entries)
+	}
+}
+
+// smallDisk is a file system of its own that is mounted nowhere.
+func smallDisk(t *testing.T, size string) (dir string) {
+	t.Helper()
+	disk, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		t.Fatalf("make a tmpfs (the tests need root): %v", err)
+	}
+	defer unix.Close(disk)
+	if err := unix.FsconfigSetString(disk, "size", size); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.FsconfigCreate(disk); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Fsmount(disk, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fmt.Sprintf("/proc/self/fd/%d", fd)
 }
 
 func TestDamagedStateNamesItsFile(t *testing.T) {

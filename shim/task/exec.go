@@ -89,8 +89,8 @@ func (s *service) startOther(ctx context.Context, p *process) (*taskAPI.StartRes
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p.exitStatus, p.exitedAt = exitNotRun, time.Now()
-	if !c.init.exitedAt.IsZero() {
-		err = fmt.Errorf("the container has ended meanwhile: %w: %w", err, errdefs.ErrFailedPrecondition)
+	if !c.init.exitedAt.IsZero() && !errors.Is(err, errContainerEnded) {
+		err = fmt.Errorf("%w: %w", errContainerEnded, err)
 	}
 	err = fmt.Errorf("%s cannot be started: %w", p, err)
 	if enterErr := p.enter(stopped, "ended"); enterErr != nil {
@@ -130,7 +130,7 @@ func (s *service) makeOther(ctx context.Context, p *process) (io *stdio, made la
 	return io, made, err
 }
 
-var errContainerEnded = errors.New("its container has ended")
+var errContainerEnded = fmt.Errorf("its container has ended: %w", errdefs.ErrFailedPrecondition)
 
 // runOther lets the process run.
 func (s *service) runOther(p *process, io *stdio, made launched) error {

@@ -22,6 +22,12 @@ const (
 	lateReader = time.Second
 )
 
+// readersGrace is how long the end of a process is kept from containerd while
+// somebody who reads its output has not come to its end. containerd's client
+// closes its own ends of the FIFOs as soon as it hears of the end (cio.Cancel in
+// Task.Delete), and what it has not read by then is lost.
+const readersGrace = 500 * time.Millisecond
+
 // heldFIFO is the shim's end of an output FIFO.
 type heldFIFO struct {
 	file *os.File // opened for reading and writing
@@ -107,14 +113,18 @@ func openFIFO(path string, mode int, goroutine bool) (*os.File, error) {
 
 // drain closes the FIFO as soon as it is empty, or cut is closed. As long as
 // somebody reads this loses nothing: the bytes stay in the FIFO. Nothing tells
-// of a FIFO's becoming empty, so drain looks again in growing intervals.
-func (h *heldFIFO) drain(cut <-chan struct{}) {
+// of a FIFO's becoming empty, so drain looks again in growing intervals. The
+// channel that it returns is closed when the FIFO is.
+func (h *heldFIFO) drain(cut <-chan struct{}) <-chan struct{} {
+	closed := make(chan struct{})
 	begin := time.Now()
 	if h.hadReader && h.empty() {
 		h.file.Close()
-		return
+		close(closed)
+		return closed
 	}
 	go func() {
+		defer close(closed)
 		defer h.file.Close()
 		for {
 			wait := min(max(time.Since(begin)/4, time.Millisecond), time.Second)
@@ -128,6 +138,7 @@ func (h *heldFIFO) drain(cut <-chan struct{}) {
 			}
 		}
 	}()
+	return closed
 }
 
 // empty reports whether no byte waits to be read.

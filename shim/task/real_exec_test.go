@@ -274,6 +274,53 @@ func TestRealTerminal(t *testing.T) {
 	}
 }
 
+// The process's user owns its terminal, which is its /dev/console too, also where
+// a user namespace gives that user another number.
+func TestRealTerminalInAUserNamespace(t *testing.T) {
+	r := newReal(t)
+	request := r.request("c", copies, withTerminal, func(s *specs.Spec) {
+		mapping := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+		s.Linux.UIDMappings, s.Linux.GIDMappings = mapping, mapping
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	})
+	rootfs := filepath.Join(request.Bundle, "rootfs")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	openToAll(t, rootfs)
+	openToAll(t, filepath.Dir(self)) // which has the sandbox program
+	if err := os.Chown(rootfs, 100000, 100000); err != nil {
+		t.Fatal(err)
+	}
+	request.Terminal = true
+	pid := r.create(request)
+	if _, owner := windowOf(t, pid); owner != 101234 {
+		t.Errorf("the terminal is user %d's, not 101234's", owner)
+	}
+	var console, terminal unix.Stat_t
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/root/dev/console", pid), &console); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/fd/0", pid), &terminal); err != nil {
+		t.Fatal(err)
+	}
+	if console.Rdev != terminal.Rdev || console.Ino != terminal.Ino {
+		t.Errorf("/dev/console is device %#x, the terminal %#x", console.Rdev, terminal.Rdev)
+	}
+	r.start("c")
+}
+
+// openToAll lets the root of a user namespace reach a folder of temporary files.
+func openToAll(t *testing.T, dir string) {
+	t.Helper()
+	for ; dir != filepath.Clean(os.TempDir()) && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // expect reads exactly that.
 func expect(t *testing.T, from *os.File, want string) {
 	t.Helper()

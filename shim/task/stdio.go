@@ -223,18 +223,22 @@ func (s *stdio) closeStdin() {
 }
 
 // finish is called when the process has ended: whoever reads sees the end of
-// the output once he has read all of it. What nobody has read yet is kept for a
-// reader to come, until close.
+// the output once he has read all of it, for which finish waits a little. What
+// nobody has read yet is kept for a reader to come, until close.
 func (s *stdio) finish() {
 	s.endInput()
-	if s.terminal == nil {
-		s.drain()
-		return
-	}
+	read := make(chan struct{})
 	go func() {
-		s.copies.Wait() // what the terminal still has goes into the FIFO
+		defer close(read)
+		if s.terminal != nil {
+			s.copies.Wait() // what the terminal still has goes into the FIFO
+		}
 		s.drain()
 	}()
+	select {
+	case <-read:
+	case <-time.After(readersGrace):
+	}
 }
 
 func (s *stdio) endInput() {
@@ -247,13 +251,20 @@ func (s *stdio) endInput() {
 	s.sources = nil
 }
 
+// drain returns when whoever read the FIFOs from the beginning has read all.
 func (s *stdio) drain() {
+	var read []<-chan struct{}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, held := range s.outputs {
-		held.drain(s.cut)
+		if closed := held.drain(s.cut); held.hadReader {
+			read = append(read, closed)
+		}
 	}
 	s.outputs = nil
+	s.mu.Unlock()
+	for _, closed := range read {
+		<-closed
+	}
 }
 
 // close lets go of everything, the process having ended or never begun. It waits

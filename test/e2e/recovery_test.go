@@ -106,7 +106,6 @@ func wantLines(t *testing.T, b *box, total int) {
 	if n == 0 || total >= 0 && n != total {
 		t.Fatalf("%s wrote %d lines, not %d", b.ID(), n, total)
 	}
-	t.Logf("%s: %d lines", b.ID(), n)
 }
 
 // TestReaderDiesToo has the reader of the output in containerd, as CRI has it:

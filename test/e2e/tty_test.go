@@ -93,6 +93,19 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
+// TestConsole writes to the terminal by its name.
+func TestConsole(t *testing.T) {
+	for _, file := range []string{"/dev/console", "/dev/tty"} {
+		t.Run(file, func(t *testing.T) {
+			leavesNothing(t)
+			_, shown, wait := onTerminal(t, unix.Winsize{Col: 80, Row: 24}, ctrRunArgs(t, "files", []string{"--tty"}, "write", file, "here")...)
+			if code := wait(); code != 0 || !strings.Contains(shown.String(), "here") {
+				t.Errorf("exit code %d; the terminal shows %q", code, shown)
+			}
+		})
+	}
+}
+
 // TestNoTerminal has the same guest without one.
 func TestNoTerminal(t *testing.T) {
 	leavesNothing(t)
