@@ -31,7 +31,6 @@ vm_packages := ./cgroups ./sandbox/jail
 # Those of the end-to-end tests that depend on the version of cgroups; a machine
 # without hardware virtualisation takes too long for all of them.
 vm_tests    := ^Test(Hello|ExitCodes|Signals|Events|Many|MemoryLimit|NoMemory|OutOfMemory|CPUQuota|PidsLimit|Freeze|KillFrozen|Update|BindMount|Pod|ShimKilled|ExecIsWithinTheLimits|ClientMetrics|ClientShimCgroup)$$
-systemd_tests := ^Test(Hello|SystemdScope|MemoryLimit|OutOfMemory|Freeze|Update)$$
 
 static := CGO_ENABLED=0 go build -trimpath -ldflags
 
@@ -94,7 +93,8 @@ test-vm: build engines guests $(e2e) ## the same on cgroup v2, in a virtual mach
 		CGO_ENABLED=0 go test -c -o .engines/tests/$$(basename $$package).test $$package; \
 	done
 	@test/vm/run $(foreach p,$(vm_packages),.engines/tests/$(notdir $(p)).test --) .engines/tests/e2e.test -test.run '$(vm_tests)' | sed -u '/^=== /d'
-	@test/vm/run --systemd .engines/tests/cgroups.test -- .engines/tests/e2e.test -test.run '$(systemd_tests)' | sed -u '/^=== /d'
+	@CGO_ENABLED=0 go test -C test/e2e -c -o $(CURDIR)/.engines/tests/systemd.test ./systemd
+	@test/vm/run --systemd .engines/tests/cgroups.test -- .engines/tests/systemd.test | sed -u '/^=== /d'
 
 bench: build ## sizes of the programs
 	@stat -c '  %n: %s bytes' $(programs)

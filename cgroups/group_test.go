@@ -2,6 +2,7 @@ package cgroups
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -68,6 +69,32 @@ func TestDirBirth(t *testing.T) {
 	}
 	if err := g.Add(a.pid()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestJoin(t *testing.T) {
+	g, first := inhabited(t, nil, "wait")
+	second := cast(t, "wait")
+	if err := g.Join(second.pid()); err != nil {
+		t.Fatal(err)
+	}
+	pids, err := g.Pids()
+	slices.Sort(pids)
+	want := []int{first.pid(), second.pid()}
+	slices.Sort(want)
+	if err != nil || !slices.Equal(pids, want) {
+		t.Fatalf("processes %v, %v; want %v", pids, err, want)
+	}
+	// In every hierarchy, not only the one that Pids looks at.
+	groups := func(pid int) string {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	if its, theirs := groups(first.pid()), groups(second.pid()); its != theirs {
+		t.Errorf("the groups are\n%s and of the one that joined\n%s", its, theirs)
 	}
 }
 

@@ -273,6 +273,22 @@ func TestCreateOfAKilledProcess(t *testing.T) {
 		t.Errorf("got %v, want ErrEnded", err)
 	}
 	reap(t, pid)
+
+	// What fails because the process is no more is not what went wrong.
+	cfg.Joined = func(p int) error {
+		pid = p
+		if err := unix.Kill(p, unix.SIGKILL); err != nil {
+			return err
+		}
+		if err := unix.Waitid(unix.P_PID, p, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+			return err
+		}
+		return errors.New("no such process to put into the cgroup")
+	}
+	if _, err := Create(context.Background(), cfg); !errors.Is(err, ErrEnded) {
+		t.Errorf("got %v, want ErrEnded", err)
+	}
+	reap(t, pid)
 }
 
 func TestCancelledCreate(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/log"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
+	"github.com/containerd/ttrpc"
 )
 
 // registerTaskService tells the library what the daemon serves.
@@ -30,28 +31,24 @@ func registerTaskService() {
 }
 
 func newTaskService(ic *plugin.InitContext) (_ any, err error) {
-	p, err := ic.GetByID(plugins.EventPlugin, "publisher")
-	if err != nil {
-		return nil, err
-	}
-	publisher := p.(shim.Publisher)
-	if ic.Properties[plugins.PropertyTTRPCAddress] == "" {
-		publisher.Close()
-		publisher = noPublisher{}
-	}
-	s, err := ic.GetByID(plugins.InternalPlugin, "shutdown")
-	if err != nil {
-		return nil, err
-	}
 	socket, err := inheritedSocket(listenerDescriptor)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
+			announceFailure(err)
 			socket.withdraw(ic.Context)
 		}
 	}()
+	publisher, err := publisherFor(ic)
+	if err != nil {
+		return nil, err
+	}
+	s, err := ic.GetByID(plugins.InternalPlugin, "shutdown")
+	if err != nil {
+		return nil, err
+	}
 	sd := withdrawing{s.(shutdown.Service), ic.Context, socket}
 	sd.RegisterCallback(func(ctx context.Context) error {
 		socket.withdraw(ctx)
@@ -66,6 +63,27 @@ func newTaskService(ic *plugin.InitContext) (_ any, err error) {
 		return nil, err
 	}
 	return newServedTask(ic.Context, service.(taskService), socket), nil
+}
+
+// publisherFor returns what takes the daemon's events. The library has made one of
+// its own, which has not connected yet.
+func publisherFor(ic *plugin.InitContext) (shim.Publisher, error) {
+	theirs, err := ic.GetByID(plugins.EventPlugin, "publisher")
+	if err != nil {
+		return nil, err
+	}
+	if err := theirs.(shim.Publisher).Close(); err != nil {
+		return nil, err
+	}
+	address := ic.Properties[plugins.PropertyTTRPCAddress]
+	if address == "" {
+		return noPublisher{}, nil
+	}
+	var opts []ttrpc.ClientOpts
+	if tracing, err := ic.GetByID(plugins.TTRPCPlugin, "otelttrpc"); err == nil {
+		opts = append(opts, ttrpc.WithUnaryClientInterceptor(tracing.(shim.TTRPCClientUnaryOptioner).UnaryClientInterceptor()))
+	}
+	return newPublisher(address, opts...)
 }
 
 // withdrawing is the daemon's shutdown service, which also withdraws the socket

@@ -45,14 +45,28 @@ func Main() int {
 		}
 		return 0
 	case args.action == "":
-		registerTaskService()
-		if args.debug {
-			registerProfiles()
-		}
+		return runDaemon(args)
 	case args.action != "delete":
 		return fail(fmt.Errorf("unknown action %q; containerd calls start and delete", args.action))
 	}
 	shim.RunShim(context.Background(), manager{})
+	return 0
+}
+
+// runDaemon serves until it is shut down.
+func runDaemon(args arguments) int {
+	ctx := context.Background()
+	if err := setUpLog(args.debug); err != nil {
+		if socket, err := inheritedSocket(listenerDescriptor); err == nil {
+			socket.withdraw(ctx)
+		}
+		return fail(err)
+	}
+	registerTaskService()
+	if args.debug {
+		registerProfiles()
+	}
+	shim.RunShim(ctx, manager{}, func(c *shim.Config) { c.NoSetupLogger = true })
 	return 0
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // readyMessage is what the daemon writes to its standard output once it is about
-// to serve. Anything else there, or on its standard error, is why it does not.
+// to serve. Anything else there is why it does not.
 const readyMessage = "ready"
 
 // readyTimeout is how long a daemon may take to be ready.
@@ -36,8 +36,13 @@ func awaitReady(output *os.File) error {
 	case err != nil:
 		return err
 	default:
-		return errors.New("it ended without a word")
+		return errors.New("it has ended; its log, which is in containerd's, says why")
 	}
+}
+
+// announceFailure tells `start` why the daemon is about to end.
+func announceFailure(err error) {
+	_, _ = os.Stdout.WriteString(err.Error()) // nobody may be there any more
 }
 
 // announceReady is the daemon's part. It fails where `start` has ended before

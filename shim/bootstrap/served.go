@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path"
 	"sync"
@@ -47,15 +48,50 @@ func (t *servedTask) RegisterTTRPC(server *ttrpc.Server) error {
 	if err == nil {
 		err = t.taskService.RegisterTTRPC(server)
 	}
-	if err == nil {
-		err = announceReady()
-	}
 	if err != nil {
 		t.socket.withdraw(t.ctx)
 		return err
 	}
-	go t.endIfAbandoned(bundle)
+	go t.live(bundle)
 	return nil
+}
+
+// live tells `start` once the daemon serves, and ends the daemon if nobody wants
+// it any more.
+func (t *servedTask) live(bundle string) {
+	err := t.awaitServing()
+	if err == nil {
+		err = announceReady()
+	}
+	if err != nil {
+		log.G(t.ctx).WithError(err).Error("nobody will know of this shim: ending")
+		t.end()
+		return
+	}
+	t.endIfAbandoned(bundle)
+}
+
+// awaitServing returns once a call is answered. Until then the library can still
+// fail, and ends the process without removing the socket: it wants the bundle,
+// for one, which containerd may remove as soon as `start` has answered.
+func (t *servedTask) awaitServing() error {
+	conn, err := net.Dial("unix", t.socket.path)
+	if err != nil {
+		return err
+	}
+	client := ttrpc.NewClient(conn)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(t.ctx, readyTimeout)
+	defer cancel()
+	_, err = taskAPI.NewTTRPCTaskClient(client).Connect(ctx, &taskAPI.ConnectRequest{})
+	return err
+}
+
+// end shuts the daemon down, which has no container.
+func (t *servedTask) end() {
+	if _, err := t.Shutdown(t.ctx, &taskAPI.ShutdownRequest{}); err != nil {
+		log.G(t.ctx).WithError(err).Error("this shim, which nobody wants, does not end")
+	}
 }
 
 // UnaryServerInterceptor notes that Create was called, besides what the task's
@@ -85,9 +121,7 @@ func (t *servedTask) endIfAbandoned(bundle string) {
 		}
 		if _, err := os.Stat(bundle); errors.Is(err, fs.ErrNotExist) {
 			log.G(t.ctx).Info("the bundle is gone and nobody has asked for a container: ending")
-			if _, err := t.Shutdown(t.ctx, &taskAPI.ShutdownRequest{}); err != nil {
-				log.G(t.ctx).WithError(err).Error("this shim, which nobody wants, does not end")
-			}
+			t.end()
 			return
 		}
 	}

@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -322,4 +323,48 @@ func TestCoreScheduling(t *testing.T) {
 	}
 	shutDown(t, stdout)
 	waitGone(t, pid)
+}
+
+// The daemon of a `start` that was killed ends by itself, also where its bundle
+// and the reader of its log are gone.
+func TestKilledStartLeavesNothing(t *testing.T) {
+	for _, bundleGoes := range []bool{false, true} {
+		t.Run("bundle goes="+strconv.FormatBool(bundleGoes), func(t *testing.T) {
+			dir := newBundle(t, "c1", `{}`)
+			log := filepath.Join(dir, "log")
+			// A FIFO that nobody reads holds the daemon up until `start` is dead.
+			if err := os.Rename(log, log+"-of-the-test"); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Mkfifo(log, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(shimBinary, startArgs("c1")...)
+			cmd.Dir = dir
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = cmd.Process.Kill() })
+			var both []int
+			for deadline := time.Now().Add(20 * time.Second); len(both) < 2; both = processesIn(t, dir) {
+				if time.Now().After(deadline) {
+					t.Fatal("the daemon does not come")
+				}
+				time.Sleep(time.Millisecond)
+			}
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			if bundleGoes {
+				if err := os.RemoveAll(dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, pid := range both {
+				waitGone(t, pid)
+			}
+			if n := sockets(t, defaultSocketDir()); n != 0 {
+				t.Errorf("%d sockets are left", n)
+			}
+		})
+	}
 }

@@ -69,10 +69,10 @@ func (c *container) end() (metrics *anypb.Any) {
 	if err := c.persist(); err != nil {
 		c.log.WithError(err).Warn("exit not recorded")
 	}
-	c.init.stdio.finish()
 	if err := c.group.Kill(); err != nil {
 		c.log.WithError(err).Warn("processes left in the cgroup not killed")
 	}
+	c.init.stdio.finish()
 	deadline := time.After(killTimeout)
 	for _, p := range c.othersIn(func(s state) bool { return s == running }) {
 		select {

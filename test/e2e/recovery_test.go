@@ -215,6 +215,10 @@ func TestShimKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, 137},
+		{"running an exec", []string{"-1", "1000", "7"}, func(t *testing.T, b *box) {
+			b.begin(t)
+			b.spawn(t, "other", cio.NullIO, "/count.wasm", "-1", "1000", "0").start(t)
+		}, 137},
 		{"ended", []string{"1", "0", "7"}, func(t *testing.T, b *box) {
 			b.begin(t)
 			b.waitCode(t, 7)
@@ -436,10 +440,21 @@ func TestDiskFull(t *testing.T) {
 			b.begin(t)
 			b.waitCode(t, 7)
 			wantLines(t, b, 10)
-			if _, err := b.task.Delete(ctx); err != nil {
+			if fitted == 1 {
+				// The exit was recorded, too.
+				exits := watchExits(t, s.client)
+				if err := syscall.Kill(onlyShim(t), syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "the exit", func() bool { return len(exits.of(b.ID())) > 0 })
+				if got := slices.Compact(exits.of(b.ID())); !slices.Equal(got, []uint32{7}) {
+					t.Errorf("TaskExit with the statuses %d, not 7", got)
+				}
+			} else if _, err := b.task.Delete(ctx); err != nil {
 				t.Errorf("delete on a full disk: %v", err)
+			} else {
+				b.task = nil
 			}
-			b.task = nil
 		} else {
 			failed++
 			t.Logf("%d pages free: %v", pages, err)
