@@ -229,7 +229,7 @@ func TestCreateRefuses(t *testing.T) {
 		want   string
 	}{
 		{"a missing module", func(c *Config) { c.Module.Paths = []string{"/nope.wasm"}; c.Module.Args[0] = "nope.wasm" },
-			"module nope.wasm: no such file in the container (looked for /nope.wasm)"},
+			"module nope.wasm: no such file or directory in the container (looked for /nope.wasm)"},
 		{"a directory", func(c *Config) { c.Module.Paths = []string{"/"} }, "is a directory"},
 		{"a missing network namespace", func(c *Config) { c.Spec.Linux.Namespaces[4].Path = "/proc/self/ns/nope" }, "linux.namespaces[network]"},
 		{"a namespace of another kind", func(c *Config) { c.Spec.Linux.Namespaces[4].Path = "/proc/self/ns/uts" }, "linux.namespaces[network]: joining"},

@@ -29,7 +29,8 @@ func readModule(module wire.Module) (path string, binary []byte, err error) {
 		}
 		return path, binary, nil
 	}
-	return "", nil, fmt.Errorf("module %s: no such file in the container (looked for %s)",
+	// Docker knows a missing program by the kernel's words, and exits with 127 then.
+	return "", nil, fmt.Errorf("module %s: no such file or directory in the container (looked for %s)",
 		module.Args[0], strings.Join(module.Paths, ", "))
 }
 
