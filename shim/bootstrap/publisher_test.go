@@ -54,10 +54,39 @@ func (h *hub) serve(t *testing.T, path string) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go server.Serve(context.Background(), listener)
-	stop = sync.OnceFunc(func() { server.Close() })
+	connections := &connections{Listener: listener}
+	go server.Serve(context.Background(), connections)
+	stop = sync.OnceFunc(func() {
+		server.Close()
+		connections.close() // which the server does in its own time
+	})
 	t.Cleanup(stop)
 	return stop
+}
+
+// connections is a listener that knows what it has accepted.
+type connections struct {
+	net.Listener
+	mu  sync.Mutex
+	all []net.Conn
+}
+
+func (c *connections) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.all = append(c.all, conn)
+	}
+	return conn, err
+}
+
+func (c *connections) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.all {
+		conn.Close()
+	}
 }
 
 func TestEventsWaitForContainerd(t *testing.T) {

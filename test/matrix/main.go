@@ -1,15 +1,15 @@
 // Matrix runs the end-to-end tests under several containerds, one after the
-// other, and keeps the table of results in the README.
+// other, and keeps a table of the results.
 //
-//	matrix [-update] README TESTS DIR...
+//	matrix [-readme FILE [-update]] TESTS DIR...
 //
-// README is the file with the table, between <!-- matrix:begin --> and
-// <!-- matrix:end -->. TESTS is the compiled test program of test/e2e. Each
-// DIR has the containerd and ctr of one version, the table's columns in that
-// order; all other programs come from $E2E_BIN, the guests from $E2E_GUESTS.
+// TESTS is the compiled test program of test/e2e. Each DIR has the containerd
+// and ctr of one version, the table's columns in that order; all other programs
+// come from $E2E_BIN, the guests from $E2E_GUESTS.
 //
-// It fails where a test does, and where the table in README is another than
-// the one found. With -update it writes the table.
+// FILE has the table, between <!-- matrix:begin --> and <!-- matrix:end -->. It
+// is written with -update; else matrix fails where it is not the one found, as
+// it does where a test fails.
 package main
 
 import (
@@ -27,33 +27,36 @@ import (
 )
 
 func main() {
+	readme := flag.String("readme", "", "the `file` with the table")
 	update := flag.Bool("update", false, "write the table")
-	flag.Usage = func() { fmt.Fprintln(os.Stderr, "usage: matrix [-update] README TESTS DIR...") }
+	flag.Usage = func() { fmt.Fprintln(os.Stderr, "usage: matrix [-readme FILE [-update]] TESTS DIR...") }
 	flag.Parse()
-	if flag.NArg() < 3 {
+	if flag.NArg() < 2 || *update && *readme == "" {
 		flag.Usage()
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, flag.Arg(0), flag.Arg(1), flag.Args()[2:], *update); err != nil {
+	columns, err := run(ctx, flag.Arg(0), flag.Args()[1:])
+	if *readme != "" && ctx.Err() == nil {
+		err = errors.Join(err, keep(*readme, render(rows, columns), *update))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "matrix:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, readme, tests string, dirs []string, update bool) error {
-	var columns []column
-	var failed error
+func run(ctx context.Context, tests string, dirs []string) (columns []column, failed error) {
 	for _, dir := range dirs {
 		c, err := try(ctx, tests, dir)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 		failed = errors.Join(failed, err)
 		columns = append(columns, c)
 	}
-	return errors.Join(failed, keep(readme, render(rows, columns), update))
+	return columns, failed
 }
 
 // try runs the tests of all rows under the containerd in dir.
