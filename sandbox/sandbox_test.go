@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -107,15 +106,6 @@ func wait(t *testing.T, p *Process) int {
 	}
 }
 
-func namespaceOf(t *testing.T, pid any, name string) string {
-	t.Helper()
-	link, err := os.Readlink(fmt.Sprintf("/proc/%v/ns/%s", pid, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return link
-}
-
 func TestGuestRunsAfterStartAlone(t *testing.T) {
 	p := create(t, newConfig(t, exits))
 	before := processorTime(t, p.Pid())
@@ -132,59 +122,6 @@ func TestGuestRunsAfterStartAlone(t *testing.T) {
 	if err := p.Signal(unix.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("a signal to an ended process: %v, want os.ErrProcessDone", err)
 	}
-}
-
-// processorTime returns the user time of the process's threads in ticks.
-func processorTime(t *testing.T, pid int) (ticks int) {
-	t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	if _, err := fmt.Sscan(strings.Fields(rest)[11], &ticks); err != nil {
-		t.Fatal(err)
-	}
-	return ticks
-}
-
-func TestSignals(t *testing.T) {
-	for _, test := range []struct {
-		signal syscall.Signal
-		want   int
-	}{
-		{unix.SIGHUP, 129}, {unix.SIGINT, 130}, {unix.SIGQUIT, 131}, {unix.SIGKILL, 137}, {unix.SIGTERM, 143},
-	} {
-		t.Run(test.signal.String(), func(t *testing.T) {
-			created := create(t, newConfig(t, spins))
-			running := create(t, newConfig(t, spins))
-			if err := running.Start(); err != nil {
-				t.Fatal(err)
-			}
-			waitUntilComputing(t, running.Pid())
-			for _, p := range []*Process{created, running} {
-				if err := p.Signal(test.signal); err != nil {
-					t.Fatal(err)
-				}
-				if status := wait(t, p); status != test.want {
-					t.Errorf("exit status %d, want %d", status, test.want)
-				}
-			}
-		})
-	}
-}
-
-// waitUntilComputing returns once the guest's loop has used the processor for a while.
-func waitUntilComputing(t *testing.T, pid int) {
-	t.Helper()
-	start := processorTime(t, pid)
-	for range 2000 {
-		if processorTime(t, pid) > start+2 {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	t.Fatal("the guest never ran")
 }
 
 func TestJoinedIsCalledBeforeAnyWork(t *testing.T) {
@@ -265,114 +202,6 @@ func TestAFifoForAModuleDoesNotBlock(t *testing.T) {
 	reap(t, pid)
 }
 
-func TestCreateOfAKilledProcess(t *testing.T) {
-	cfg := newConfig(t, exits)
-	var pid int
-	cfg.Joined = func(p int) error { pid = p; return unix.Kill(p, unix.SIGKILL) }
-	if _, err := Create(context.Background(), cfg); !errors.Is(err, ErrEnded) {
-		t.Errorf("got %v, want ErrEnded", err)
-	}
-	reap(t, pid)
-
-	// What fails because the process is no more is not what went wrong.
-	cfg.Joined = func(p int) error {
-		pid = p
-		if err := unix.Kill(p, unix.SIGKILL); err != nil {
-			return err
-		}
-		if err := unix.Waitid(unix.P_PID, p, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
-			return err
-		}
-		return errors.New("no such process to put into the cgroup")
-	}
-	if _, err := Create(context.Background(), cfg); !errors.Is(err, ErrEnded) {
-		t.Errorf("got %v, want ErrEnded", err)
-	}
-	reap(t, pid)
-}
-
-func TestCancelledCreate(t *testing.T) {
-	cfg := newConfig(t, exits)
-	ctx, cancel := context.WithCancel(context.Background())
-	var pid int
-	cfg.Joined = func(p int) error { pid = p; cancel(); return unix.Kill(p, unix.SIGSTOP) }
-	if _, err := Create(ctx, cfg); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want context.Canceled", err)
-	}
-	reap(t, pid)
-}
-
-func TestNewAndJoinedNamespaces(t *testing.T) {
-	first := create(t, newConfig(t, exits))
-	for _, name := range []string{"mnt", "pid", "ipc", "uts", "net"} {
-		if namespaceOf(t, first.Pid(), name) == namespaceOf(t, "self", name) {
-			t.Errorf("the process shares this process's %s namespace", name)
-		}
-	}
-	cfg := newConfig(t, exits)
-	for i, name := range map[int]string{1: "pid", 2: "ipc", 3: "uts", 4: "net"} {
-		cfg.Spec.Linux.Namespaces[i].Path = fmt.Sprintf("/proc/%d/ns/%s", first.Pid(), name)
-	}
-	second := create(t, cfg)
-	for _, name := range []string{"pid", "ipc", "uts", "net"} {
-		if namespaceOf(t, first.Pid(), name) != namespaceOf(t, second.Pid(), name) {
-			t.Errorf("the second process did not join the first one's %s namespace", name)
-		}
-	}
-	third := create(t, newConfig(t, exits))
-	if namespaceOf(t, third.Pid(), "net") == namespaceOf(t, first.Pid(), "net") {
-		t.Error("the fork thread stayed in a container's namespaces")
-	}
-}
-
-func TestUserNamespaces(t *testing.T) {
-	mapping := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
-	cfg := newConfig(t, exits)
-	giveTo(t, 100000, cfg.Rootfs)
-	cfg.Spec.Linux.UIDMappings, cfg.Spec.Linux.GIDMappings = mapping, mapping
-	cfg.Spec.Linux.Namespaces = append(cfg.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
-	first := create(t, cfg)
-
-	joining := newConfig(t, exits)
-	giveTo(t, 100000, joining.Rootfs)
-	joining.Spec.Linux.Namespaces = append(joining.Spec.Linux.Namespaces,
-		specs.LinuxNamespace{Type: specs.UserNamespace, Path: fmt.Sprintf("/proc/%d/ns/user", first.Pid())})
-	second := create(t, joining)
-	if namespaceOf(t, first.Pid(), "user") != namespaceOf(t, second.Pid(), "user") {
-		t.Error("the second process did not join the first one's user namespace")
-	}
-	if namespaceOf(t, first.Pid(), "pid") == namespaceOf(t, second.Pid(), "pid") {
-		t.Error("the second process has no pid namespace of its own")
-	}
-	for _, p := range []*Process{first, second} {
-		var stat unix.Stat_t
-		if err := unix.Stat(fmt.Sprintf("/proc/%d", p.Pid()), &stat); err != nil {
-			t.Fatal(err)
-		}
-		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
-		if !strings.Contains(string(status), "Uid:\t100000\t") {
-			t.Errorf("the process is not uid 100000 on the host:\n%s", status)
-		}
-		if err := p.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if code := wait(t, p); code != 7 {
-			t.Errorf("exit status %d, want 7", code)
-		}
-	}
-}
-
-// giveTo makes the folder one that a user namespace's root finds its own.
-func giveTo(t *testing.T, uid int, dir string) {
-	t.Helper()
-	if err := openToAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chown(dir, uid, uid); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // openToAll lets a user namespace's root reach the folder.
 func openToAll(dir string) error {
 	for ; dir != filepath.Clean(os.TempDir()) && dir != "/"; dir = filepath.Dir(dir) {
@@ -381,60 +210,6 @@ func openToAll(dir string) error {
 		}
 	}
 	return nil
-}
-
-func TestInside(t *testing.T) {
-	mapping := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
-	for _, user := range []bool{false, true} {
-		t.Run(fmt.Sprintf("user namespace %v", user), func(t *testing.T) {
-			cfg := newConfig(t, spins)
-			cfg.Spec.Linux.Namespaces = append(cfg.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
-			if user {
-				giveTo(t, 100000, cfg.Rootfs)
-				cfg.Spec.Linux.UIDMappings, cfg.Spec.Linux.GIDMappings = mapping, mapping
-				cfg.Spec.Linux.Namespaces = append(cfg.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
-			}
-			if err := os.WriteFile(filepath.Join(cfg.Rootfs, "tool.wasm"), []byte(exits), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			first := create(t, cfg)
-			if err := first.Start(); err != nil {
-				t.Fatal(err)
-			}
-			tool := cfg
-			tool.Inside = first
-			tool.Rootfs = "/not looked at"
-			tool.Module = Module{Paths: []string{"/tool.wasm"}, Args: []string{"/tool.wasm"}}
-			second := create(t, tool)
-			for _, k := range kinds {
-				if namespaceOf(t, first.Pid(), k.name) != namespaceOf(t, second.Pid(), k.name) {
-					t.Errorf("the second process is not in the first one's %s namespace", k.name)
-				}
-			}
-			var roots [2]unix.Stat_t
-			for i, p := range []*Process{first, second} {
-				if err := unix.Stat(fmt.Sprintf("/proc/%d/root", p.Pid()), &roots[i]); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if roots[0].Dev != roots[1].Dev || roots[0].Ino != roots[1].Ino {
-				t.Error("the second process has another root directory")
-			}
-			if err := second.Start(); err != nil {
-				t.Fatal(err)
-			}
-			if code := wait(t, second); code != 7 {
-				t.Errorf("exit status %d, want 7", code)
-			}
-			if err := first.Signal(unix.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-			wait(t, first)
-			if _, err := Create(context.Background(), tool); !errors.Is(err, os.ErrProcessDone) {
-				t.Errorf("inside an ended process: %v, want os.ErrProcessDone", err)
-			}
-		})
-	}
 }
 
 func TestSystemCallFilters(t *testing.T) {
@@ -508,56 +283,5 @@ func TestOutputAndDescriptors(t *testing.T) {
 	wait(t, p)
 	if rest, err := io.ReadAll(r); err != nil || len(rest) != 0 {
 		t.Errorf("after the exit: %q, %v; want the end of the file", rest, err)
-	}
-}
-
-func TestDeathOfTheParent(t *testing.T) {
-	if dir := os.Getenv("SANDBOX_TEST_PARENT"); dir != "" {
-		cfg := newConfig(t, spins)
-		p, err := Create(context.Background(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if os.Getenv("SANDBOX_TEST_START") != "" {
-			if err := p.Start(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := os.WriteFile(filepath.Join(dir, "pid.tmp"), []byte(fmt.Sprint(p.Pid())), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(filepath.Join(dir, "pid.tmp"), filepath.Join(dir, "pid")); err != nil {
-			t.Fatal(err)
-		}
-		select {}
-	}
-	for name, start := range map[string]string{"created": "", "running": "1"} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			parent := exec.Command(os.Args[0], "-test.run=^TestDeathOfTheParent$")
-			parent.Env = append(os.Environ(), "SANDBOX_TEST_PARENT="+dir, "SANDBOX_TEST_START="+start, "TMPDIR="+dir)
-			if err := parent.Start(); err != nil {
-				t.Fatal(err)
-			}
-			var pid int
-			for range 2000 {
-				if text, err := os.ReadFile(filepath.Join(dir, "pid")); err == nil {
-					fmt.Sscan(string(text), &pid)
-					break
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
-			pidfd, err := unix.PidfdOpen(pid, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Close(pidfd)
-			_ = parent.Process.Kill()
-			_ = parent.Wait()
-			fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-			if n, err := unix.Poll(fds, 10000); n != 1 || err != nil {
-				t.Errorf("the process outlives its parent: %d, %v", n, err)
-			}
-		})
 	}
 }
