@@ -118,6 +118,12 @@ func (b *box) remove() error {
 	var errs []error
 	if b.task != nil {
 		_, err := b.task.Delete(ctx, containerd.WithProcessKill)
+		// containerd tells of the end of a killed shim's task a moment before it
+		// forgets the shim.
+		for err != nil && strings.Contains(err.Error(), "ttrpc: closed") && ctx.Err() == nil {
+			time.Sleep(50 * time.Millisecond)
+			_, err = b.task.Delete(ctx, containerd.WithProcessKill)
+		}
 		if errdefs.IsNotFound(err) {
 			// Deleted already, so that the client did not get to its FIFOs.
 			b.task.IO().Cancel()

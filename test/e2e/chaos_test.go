@@ -120,6 +120,7 @@ type cycle struct {
 	heard    bool          // and was answered
 	cut      bool          // the guest was killed by us although it would have ended
 	box      *box
+	err      error             // why the client gave up
 	statuses map[string]uint32 // of the exit, by the call that told it
 }
 
@@ -184,7 +185,9 @@ func (c *cycle) run(t *testing.T) {
 	if c.victim != "" {
 		struck.Go(func() { c.strike(over) })
 	}
-	c.live(t)
+	ctx, cancel := context.WithTimeout(namespaced(t.Context()), scaled(60*time.Second))
+	defer cancel()
+	c.err = c.live(ctx, t)
 	close(over)
 	struck.Wait()
 	if c.victim == engineRole && c.hit {
@@ -246,9 +249,7 @@ func (c *cycle) strike(over <-chan struct{}) {
 }
 
 // live is what a client does until something goes wrong.
-func (c *cycle) live(t *testing.T) {
-	ctx, cancel := context.WithTimeout(namespaced(t.Context()), scaled(60*time.Second))
-	defer cancel()
+func (c *cycle) live(ctx context.Context, t *testing.T) error {
 	lines, end := "-1", "0"
 	if c.ends {
 		// A line takes about a millisecond.
@@ -257,33 +258,36 @@ func (c *cycle) live(t *testing.T) {
 	var err error
 	c.box, err = plan{on: c.spare.client, guest: "count", args: []string{lines, "500", end}}.createWith(t, c.id)
 	if err != nil {
-		return
+		return fmt.Errorf("create: %w", err)
 	}
 	c.started = true
 	close(c.starting)
-	if c.box.task.Start(ctx) != nil {
-		return // and the client has closed its FIFOs
+	if err := c.box.task.Start(ctx); err != nil {
+		return fmt.Errorf("start: %w", err) // and the client has closed its FIFOs
 	}
 	c.heard = true
 	if !c.ends {
 		time.Sleep(c.hold)
-		if c.box.task.Kill(ctx, c.signal) != nil {
-			return
+		if err := c.box.task.Kill(ctx, c.signal); err != nil {
+			return fmt.Errorf("kill: %w", err)
 		}
 	}
 	select {
 	case status := <-c.box.exit:
-		if status.Error() != nil {
-			return
+		if err := status.Error(); err != nil {
+			return fmt.Errorf("wait: %w", err)
 		}
 		c.statuses["wait"] = status.ExitCode()
 	case <-ctx.Done():
 		t.Error("the guest does not end")
-		return
+		return ctx.Err()
 	}
-	if status, err := c.box.task.Delete(ctx); err == nil {
-		c.statuses["delete"] = status.ExitCode()
+	status, err := c.box.task.Delete(ctx)
+	if err != nil {
+		return fmt.Errorf("delete: %w", err)
 	}
+	c.statuses["delete"] = status.ExitCode()
+	return nil
 }
 
 // settle deletes what there is, as a client does that comes to an engine it does
@@ -373,6 +377,11 @@ func (c *cycle) deleteTask(ctx context.Context, t *testing.T, container containe
 
 // judge looks at what was told of the exit.
 func (c *cycle) judge(t *testing.T) {
+	// With no box it was containerd's snapshotter, which may stumble over what it
+	// left when it was killed.
+	if !c.hit && c.err != nil && c.box != nil {
+		t.Errorf("%s: nobody was killed, and yet: %v", c, c.err)
+	}
 	told := maps.Clone(c.statuses)
 	for i, status := range c.exits.of(c.id) {
 		told[fmt.Sprintf("event %d", i+1)] = status

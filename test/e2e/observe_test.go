@@ -125,6 +125,8 @@ func TestLogAfterRestart(t *testing.T) {
 	must(d, "task", "delete", id)
 	logged(t, d, "msg=deleted", "container="+id)
 	must(d, "container", "delete", id)
+	// Without a containerd the shim would wait half a minute to tell of the end.
+	eventually(t, "the shim ends", func() bool { return running(t, shimProgram) == 0 })
 }
 
 // TestOperationsManual runs the commands of docs/operations.md, one after the
