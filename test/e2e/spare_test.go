@@ -62,6 +62,11 @@ func newSpare(t *testing.T, stateSize int, guests ...string) *spare {
 		if t.Failed() {
 			t.Logf("the spare containerd and its shims logged:\n%s", worthReading(s.tail(400)))
 		}
+		// A shim has half a minute to tell a containerd that is away of its
+		// container's end.
+		for deadline := time.Now().Add(scaled(5 * time.Second)); len(ours(daemonRun)) > 0 && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond)
+		}
 		if err := s.Stop(); err != nil {
 			t.Error(err)
 		}
