@@ -71,8 +71,8 @@ guests: compilers ## the modules that the tests run, to .engines/guests
 test: ## all of the following, of the matrix what takes few minutes to build
 	@for goal in lint test-unit test-e2e 'test-matrix ONLY="1.6 1.7"' test-vm; do \
 		echo "== $$goal"; eval "$(MAKE) $$goal"; \
-	done
-	@echo "== all passed, $$SECONDS s"
+	done; \
+	echo "== all passed, $$SECONDS s"
 
 lint: ## gofmt and go vet, amd64 and arm64
 	@unformatted=$$(gofmt -l cmd shim oci sandbox cgroups test); \
