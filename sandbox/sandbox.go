@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/cache"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/seccomp/profile"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wire"
@@ -44,6 +45,20 @@ type Config struct {
 	// CgroupDir, where it is not nil, is a cgroup v2 directory in which the
 	// process is born (CLONE_INTO_CGROUP). The caller keeps it.
 	CgroupDir *os.File
+	// RootfsLayers, where Rootfs is an overlay, are the absolute paths of the
+	// directories that it is made of, the one that is written to first. Without
+	// them, its files are read at each start to be known again.
+	RootfsLayers []string
+	// Layer is the module's content where Module has no paths.
+	Layer *Layer
+	// Cache has the artifacts of modules; nil has each container compile its own.
+	Cache *cache.Store
+	// CompileTimeout bounds how long a module may take to compile; 0 is no bound.
+	CompileTimeout time.Duration
+	// Compiling is called as Joined is, for a process that compiles the module.
+	Compiling func(pid int) error
+	// Warn is told why the cache could not be used; nil is not.
+	Warn func(error)
 	// Joined is called with the new process's pid while the process is still
 	// blocked and has done no work: the caller puts it into its cgroup. An error
 	// ends Create.
@@ -106,27 +121,71 @@ func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
 			return nil, err
 		}
 	}
-	var report wire.Report
 	setup := wire.Setup{ID: cfg.ID, Spec: cfg.Spec, Rootfs: cfg.Rootfs, Inside: cfg.Inside != nil, Module: cfg.Module}
 	if filter != nil {
 		setup.Filter, setup.FilterFlags = filter.Instructions, filter.Flags
 	}
-	err = wire.Send(control, setup)
+	if err := converse(ctx, control, &cfg, setup); err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("the module was still being loaded: %w", context.Cause(ctx))
+		}
+		return nil, err
+	}
+	return p, nil
+}
+
+// converse tells the process what to become, gives it the artifact of its module,
+// and returns once it is ready.
+func converse(ctx context.Context, control *os.File, cfg *Config, setup wire.Setup) error {
+	var found, ready wire.Report
+	if err := wire.Send(control, setup); err != nil {
+		return conversationError(err)
+	}
+	file, err := wire.ReceiveFile(control, &found)
+	if err != nil {
+		return conversationError(err)
+	}
+	if file != nil {
+		defer file.Close()
+	}
+	if found.Error != "" {
+		return errors.New(found.Error)
+	}
+	if (file == nil) != (len(cfg.Module.Paths) == 0) {
+		return errors.New("the sandbox process named no module")
+	}
+	r := request{Config: cfg, name: found.Path, settings: found.Settings, file: file, hash: func() (string, error) {
+		var d wire.Digest
+		err := wire.Send(control, wire.Code{Hash: true})
+		if err == nil {
+			err = wire.Receive(control, &d)
+		}
+		return d.Digest, conversationError(err)
+	}}
+	code, err := r.get(ctx)
+	if err != nil {
+		return err
+	}
+	err = wire.SendFile(control, wire.Code{Offset: code.offset}, code.file)
+	code.file.Close()
 	if err == nil {
-		err = wire.Receive(control, &report)
+		err = wire.Receive(control, &ready)
 	}
+	if err == nil && ready.Error != "" {
+		return errors.New(ready.Error)
+	}
+	return conversationError(err)
+}
+
+// conversationError is what an error of the control socket means.
+func conversationError(err error) error {
 	switch {
-	case err == nil && report.Error != "":
-		return nil, errors.New(report.Error)
 	case err == nil:
-		return p, nil
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("the module was still being loaded: %w", context.Cause(ctx))
+		return nil
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
-		return nil, ErrEnded
-	default:
-		return nil, fmt.Errorf("talking to the sandbox process: %w", err)
+		return ErrEnded
 	}
+	return fmt.Errorf("talking to the sandbox process: %w", err)
 }
 
 // Pid returns the process's id, in this process's pid namespace.

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wire"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -66,15 +68,20 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 		}
 		files = append(files, file.Fd())
 	}
-	cgroup := -1
-	if cfg.CgroupDir != nil {
-		cgroup = int(cfg.CgroupDir.Fd())
-	}
+	cgroup := cfg.cgroup()
 	// The arguments are only what ps shows.
 	argv := append([]string{programName}, cfg.Module.Args...)
 
+	// Where there is a controlling terminal, it is descriptor 0.
+	sys := &syscall.SysProcAttr{Cloneflags: cloneFlags, Setctty: cfg.Terminal}
+	if cloneFlags&syscall.CLONE_NEWUSER != 0 {
+		sys.UidMappings = idMappings(cfg.Spec.Linux.UIDMappings)
+		sys.GidMappings = idMappings(cfg.Spec.Linux.GIDMappings)
+		sys.GidMappingsEnableSetgroups = true
+		sys.Credential = &syscall.Credential{}
+	}
 	fork := func() (err error) {
-		pid, pidfd, err = forkExec(cfg, path, argv, files, cloneFlags, cgroup)
+		pid, pidfd, err = forkExec(path, argv, environment, files, sys, cgroup)
 		return err
 	}
 	user, joinsUser := join.take(syscall.CLONE_NEWUSER)
@@ -127,22 +134,49 @@ func namespacesFor(cfg *Config) (cloneFlags uintptr, join namespaces, err error)
 	return cloneFlags, join, err
 }
 
-// forkExec starts a process in new namespaces. It must run on the fork thread.
-func forkExec(cfg *Config, path string, argv []string, files []uintptr, cloneFlags uintptr, cgroup int) (pid, pidfd int, err error) {
+// cgroup is the descriptor of the directory to be born in, or -1.
+func (cfg *Config) cgroup() int {
+	if cfg.CgroupDir == nil {
+		return -1
+	}
+	return int(cfg.CgroupDir.Fd())
+}
+
+// startCompiler starts a process that compiles, in namespaces of its own, with
+// the descriptors that wire says.
+func startCompiler(cfg *Config, control, module, to *os.File) (pid, pidfd int, err error) {
+	path, err := program()
+	if err != nil {
+		return 0, -1, err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return 0, -1, err
+	}
+	defer null.Close()
+	// More threads than this take more memory than time.
+	threads := min(runtime.NumCPU(), 4)
+	env := []string{fmt.Sprintf("GOMAXPROCS=%d", threads), "GODEBUG=containermaxprocs=0,updatemaxprocs=0,decoratemappings=0"}
+	files := []uintptr{null.Fd(), null.Fd(), null.Fd(), wire.ControlFD: control.Fd(), wire.ModuleFD: module.Fd(), wire.ArtifactFD: to.Fd()}
+	sys := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS}
+	err = onForkThread(nil, func() (err error) {
+		pid, pidfd, err = forkExec(path, []string{wire.Compiler}, env, files, sys, cfg.cgroup())
+		if err != nil {
+			return fmt.Errorf("starting %s: %w", path, err)
+		}
+		return nil
+	})
+	return pid, pidfd, err
+}
+
+// forkExec starts a process. It must run on the fork thread.
+func forkExec(path string, argv, env []string, files []uintptr, sys *syscall.SysProcAttr, cgroup int) (pid, pidfd int, err error) {
 	pidfd = -1
-	// Where there is a controlling terminal, it is descriptor 0.
-	sys := &syscall.SysProcAttr{Cloneflags: cloneFlags, Setsid: true, Setctty: cfg.Terminal, PidFD: &pidfd}
+	sys.PidFD, sys.Setsid = &pidfd, true
 	if cgroup >= 0 {
-		sys.UseCgroupFD = true
-		sys.CgroupFD = cgroup
+		sys.UseCgroupFD, sys.CgroupFD = true, cgroup
 	}
-	if cloneFlags&syscall.CLONE_NEWUSER != 0 {
-		sys.UidMappings = idMappings(cfg.Spec.Linux.UIDMappings)
-		sys.GidMappings = idMappings(cfg.Spec.Linux.GIDMappings)
-		sys.GidMappingsEnableSetgroups = true
-		sys.Credential = &syscall.Credential{}
-	}
-	pid, err = syscall.ForkExec(path, argv, &syscall.ProcAttr{Dir: "/", Env: environment, Files: files, Sys: sys})
+	pid, err = syscall.ForkExec(path, argv, &syscall.ProcAttr{Dir: "/", Env: env, Files: files, Sys: sys})
 	return pid, pidfd, err
 }
 
