@@ -40,9 +40,12 @@ type artifact struct {
 
 // get returns the artifact, made if need be. The caller closes it.
 func (r *request) get(ctx context.Context) (artifact, error) {
-	store := r.Cache
-	if store == nil {
+	if r.CacheDir == "" {
 		return r.compileAside(ctx)
+	}
+	store, err := cache.Open(r.CacheDir, r.CacheSize)
+	if err != nil {
+		return r.without(ctx, err)
 	}
 	digest, err := r.digest(store)
 	if err != nil {
@@ -188,7 +191,7 @@ func (r *request) compile(ctx context.Context, to *os.File, offset int64) (made 
 	if r.Compiling != nil {
 		if err := r.Compiling(pid); err != nil {
 			if process.ended() {
-				return made, ErrEnded
+				return made, ErrCompilerEnded
 			}
 			return made, err
 		}
@@ -208,5 +211,5 @@ func (r *request) compile(ctx context.Context, to *os.File, offset int64) (made 
 	case ctx.Err() != nil:
 		return made, fmt.Errorf("module %s: %w", r.name, context.Cause(ctx))
 	}
-	return made, conversationError(err)
+	return made, socketError(err, ErrCompilerEnded)
 }

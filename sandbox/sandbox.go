@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/cache"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/seccomp/profile"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wire"
@@ -51,8 +50,10 @@ type Config struct {
 	RootfsLayers []string
 	// Layer is the module's content where Module has no paths.
 	Layer *Layer
-	// Cache has the artifacts of modules; nil has each container compile its own.
-	Cache *cache.Store
+	// CacheDir is the folder of the cache of artifacts, which is to have at most
+	// CacheSize bytes. Empty has each container compile for itself alone.
+	CacheDir  string
+	CacheSize int64
 	// CompileTimeout bounds how long a module may take to compile; 0 is no bound.
 	CompileTimeout time.Duration
 	// Compiling is called as Joined is, for a process that compiles the module.
@@ -68,6 +69,9 @@ type Config struct {
 // ErrEnded says that a sandbox process ended before it was ready and without a
 // word: it was killed, by the kernel for want of memory, say, or it crashed.
 var ErrEnded = errors.New("the sandbox process ended before the module was loaded")
+
+// ErrCompilerEnded says likewise that the process that compiled the module ended.
+var ErrCompilerEnded = errors.New("the process that compiles the module ended before it was through")
 
 // Process is one sandbox process. It is a child of this process, which the
 // caller's reaper waits for; Process itself never reaps. Its methods may be
@@ -177,13 +181,17 @@ func converse(ctx context.Context, control *os.File, cfg *Config, setup wire.Set
 	return conversationError(err)
 }
 
-// conversationError is what an error of the control socket means.
-func conversationError(err error) error {
+// conversationError is what an error of the control socket of a sandbox process
+// means.
+func conversationError(err error) error { return socketError(err, ErrEnded) }
+
+// socketError is ended where the peer has.
+func socketError(err, ended error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
-		return ErrEnded
+		return ended
 	}
 	return fmt.Errorf("talking to the sandbox process: %w", err)
 }
