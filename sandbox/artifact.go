@@ -198,7 +198,7 @@ func (r *request) compile(ctx context.Context, to *os.File, offset int64) (made 
 	}
 	stop := context.AfterFunc(ctx, func() { _ = control.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if err = wire.Send(control, wire.Compile{Name: r.name, Offset: offset}); err == nil {
+	if err = wire.Send(control, wire.Compile{Name: r.name, Offset: offset, MemoryLimit: r.MemoryLimit}); err == nil {
 		err = wire.Receive(control, &made)
 	}
 	switch {

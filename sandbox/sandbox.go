@@ -50,6 +50,8 @@ type Config struct {
 	RootfsLayers []string
 	// Layer is the module's content where Module has no paths.
 	Layer *Layer
+	// MemoryLimit is that of the container's cgroup, in bytes; 0 where it has none.
+	MemoryLimit int64
 	// CacheDir is the folder of the cache of artifacts, which is to have at most
 	// CacheSize bytes. Empty has each container compile for itself alone.
 	CacheDir  string
@@ -125,7 +127,7 @@ func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
 			return nil, err
 		}
 	}
-	setup := wire.Setup{ID: cfg.ID, Spec: cfg.Spec, Rootfs: cfg.Rootfs, Inside: cfg.Inside != nil, Module: cfg.Module}
+	setup := wire.Setup{ID: cfg.ID, Spec: cfg.Spec, Rootfs: cfg.Rootfs, Inside: cfg.Inside != nil, Module: cfg.Module, MemoryLimit: cfg.MemoryLimit}
 	if filter != nil {
 		setup.Filter, setup.FilterFlags = filter.Instructions, filter.Flags
 	}

@@ -102,7 +102,7 @@ func prepare(control *os.File, setup *wire.Setup) (*engine.Instance, error) {
 		Function:       setup.Module.Function,
 		Args:           setup.Module.Args,
 		Env:            environment(setup.Spec.Process),
-		MemoryLimit:    memoryLimit(setup.Spec),
+		MemoryLimit:    setup.MemoryLimit,
 	})
 }
 
@@ -135,17 +135,6 @@ func environment(process *specs.Process) []string {
 		}
 	}
 	return append(process.Env[:len(process.Env):len(process.Env)], "PWD="+process.Cwd)
-}
-
-// memoryLimit returns linux.resources.memory.limit in bytes, 0 where there is none.
-func memoryLimit(spec *specs.Spec) int64 {
-	if spec.Linux == nil || spec.Linux.Resources == nil || spec.Linux.Resources.Memory == nil {
-		return 0
-	}
-	if limit := spec.Linux.Resources.Memory.Limit; limit != nil && *limit > 0 {
-		return *limit
-	}
-	return 0
 }
 
 // waitForStart blocks until the parent says that the guest shall run, which it

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
+	"runtime/debug"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/engine"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
@@ -33,6 +35,7 @@ func compile(control *os.File) int {
 }
 
 func artifact(job *wire.Compile) (c wire.Compiled, err error) {
+	limitMemory(job.MemoryLimit)
 	if err := jail.EnterNothing(); err != nil {
 		return c, fmt.Errorf("the compiler's jail: %w", err)
 	}
@@ -51,4 +54,18 @@ func artifact(job *wire.Compile) (c wire.Compiled, err error) {
 	sum := sha256.Sum256(module)
 	made, err := engine.Compile(context.Background(), job.Name, module, os.NewFile(wire.ArtifactFD, "artifact"), job.Offset)
 	return wire.Compiled{Digest: digestOf(sum[:]), Size: made.Size, Sum: made.Sum[:]}, err
+}
+
+// limitMemory has the collector keep the heap below a container's limit, as long
+// as that can be done, and leave room for what is not heap.
+func limitMemory(limit int64) {
+	if limit <= 0 {
+		return
+	}
+	debug.SetMemoryLimit(limit / 4 * 3)
+	// Each thread compiles a function of its own.
+	const enoughForMore = 512 << 20
+	if limit < enoughForMore {
+		runtime.GOMAXPROCS(1)
+	}
 }

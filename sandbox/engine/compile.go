@@ -63,19 +63,23 @@ func (c *compiled) close() {
 func compile(ctx context.Context, module []byte) (_ *compiled, err error) {
 	defer recoverFailure(&err)
 	original := &compiled{module: module}
-	kept := &keeper{}
-	cache, unknown := cacheOf(kept)
-	linked, err := original.linkWith(ctx, cache)
-	if err != nil || unknown != nil || kept.added == nil {
-		return original, err
+	linked, err := original.linkWith(ctx, nil)
+	if err != nil {
+		return nil, err
 	}
-	code, unknown := parseEntry(kept.added)
+	code, unknown := entryOf(linked.module)
 	parts := split(module, uint64(os.Getpagesize()))
 	if linked.shape.debugInfo > maxDebugInfo {
 		parts.debug = nil
 	}
 	// Tried here, where there is another way.
-	if unknown != nil || setDebugInfo(linked.module, parts.debug) != nil {
+	if unknown == nil {
+		unknown = setDebugInfo(linked.module, parts.debug)
+	}
+	if unknown == nil {
+		_, unknown = cacheOf(&giver{})
+	}
+	if unknown != nil {
 		return original, nil
 	}
 	return &compiled{module: parts.stub, entry: code, image: parts.image, debug: parts.debug}, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"reflect"
 	"unsafe"
@@ -63,59 +64,152 @@ func hidden(v any, name string) (reflect.Value, error) {
 
 var errOtherEntry = errors.New("an entry of wazero's cache has another form")
 
-// entry is what wazero writes for a compiled module, in three parts that follow
-// one another (internal/engine/wazevo/engine_cache.go, serializeCompiledModule).
+// entry is what wazero reads of a compiled module, in three parts that follow one
+// another (internal/engine/wazevo/engine_cache.go).
 type entry struct {
 	head []byte // up to the size of the code
 	code []byte
 	tail []byte // a checksum, the map from code to source, the table of exception handlers
 }
 
-func parseEntry(whole []byte) (e entry, err error) {
-	const magic = "WAZEVO"
-	r := &reader{rest: whole}
-	if string(r.take(len(magic))) != magic {
-		return e, errOtherEntry
+// entryOf makes the entry of a module that wazero has compiled. wazero makes the
+// same for a cache, and takes several times the memory of the code for it.
+func entryOf(compiled wazero.CompiledModule) (e entry, err error) {
+	var code struct {
+		executable        []byte
+		functionOffsets   []int
+		executableOffsets []uintptr
+		binaryOffsets     []uint64
+		version           string
+	}
+	engine, err := hidden(compiled, "compiledEngine")
+	if err != nil {
+		return e, err
+	}
+	modules, err := hidden(engine.Elem().Interface(), "compiledModules")
+	if err != nil {
+		return e, err
+	}
+	module, err := compiledModule(modules)
+	if err != nil {
+		return e, err
+	}
+	executables, err := hidden(module, "executables")
+	if err != nil {
+		return e, err
+	}
+	sources, err := hidden(module, "sourceMap")
+	if err != nil {
+		return e, err
+	}
+	for _, part := range []struct {
+		of   any
+		name string
+		to   any
+	}{
+		{engine.Elem().Interface(), "wazeroVersion", &code.version},
+		{executables.Interface(), "executable", &code.executable},
+		{module, "functionOffsets", &code.functionOffsets},
+		{sources.Addr().Interface(), "executableOffsets", &code.executableOffsets},
+		{sources.Addr().Interface(), "wasmBinaryOffsets", &code.binaryOffsets},
+	} {
+		field, err := hidden(part.of, part.name)
+		if err != nil {
+			return e, err
+		}
+		to := reflect.ValueOf(part.to).Elem()
+		if field.Type() != to.Type() {
+			return e, fmt.Errorf("wazero: %s has the type %s", part.name, field.Type())
+		}
+		to.Set(field)
 	}
 	// A program that was built without its modules' versions says dev.
-	if version := string(r.take(int(r.byte()))); version != "v"+wazeroVersion && version != "dev" {
-		return e, fmt.Errorf("wazero is %s, and %s was looked at", version, wazeroVersion)
+	if code.version != "v"+wazeroVersion && code.version != "dev" {
+		return e, fmt.Errorf("wazero is %s, and %s was looked at", code.version, wazeroVersion)
 	}
-	functions := r.take(4)
-	if r.err == nil {
-		r.take(8 * int(binary.LittleEndian.Uint32(functions)))
+	if len(code.executable) == 0 {
+		return e, errors.New("the module has no code")
 	}
-	size := r.take(8)
-	if r.err != nil {
-		return e, errOtherEntry
+
+	order := binary.LittleEndian
+	e.head = append([]byte("WAZEVO"), byte(len(code.version)))
+	e.head = append(e.head, code.version...)
+	e.head = order.AppendUint32(e.head, uint32(len(code.functionOffsets)))
+	for _, offset := range code.functionOffsets {
+		e.head = order.AppendUint64(e.head, uint64(offset))
 	}
-	e.head = whole[:len(whole)-len(r.rest)]
-	e.code = r.take(int(binary.LittleEndian.Uint64(size)))
-	e.tail = r.rest
-	return e, r.err
-}
-
-// keeper is a cache that keeps the entry which wazero adds.
-type keeper struct{ added []byte }
-
-func (*keeper) Get([32]byte) (io.ReadCloser, bool, error) { return nil, false, nil }
-func (*keeper) Delete([32]byte) error                     { return nil }
-func (k *keeper) Add(_ [32]byte, content io.Reader) error {
-	// A bytes.Reader, which hands over what it has: the code is not copied.
-	_, err := io.Copy(keep{&k.added}, content)
-	return err
-}
-
-// keep is a writer that takes its first argument for its own.
-type keep struct{ to *[]byte }
-
-func (k keep) Write(p []byte) (int, error) {
-	if *k.to == nil {
-		*k.to = p
+	e.head = order.AppendUint64(e.head, uint64(len(code.executable)))
+	e.code = code.executable
+	e.tail = order.AppendUint32(nil, crc32.Checksum(code.executable, crc32.MakeTable(crc32.Castagnoli)))
+	if len(code.executableOffsets) == 0 {
+		e.tail = append(e.tail, 0)
 	} else {
-		*k.to = append(*k.to, p...)
+		e.tail = order.AppendUint64(append(e.tail, 1), uint64(len(code.binaryOffsets)))
+		base := uintptr(unsafe.Pointer(unsafe.SliceData(code.executable)))
+		for i, offset := range code.binaryOffsets {
+			e.tail = order.AppendUint64(e.tail, offset)
+			e.tail = order.AppendUint64(e.tail, uint64(code.executableOffsets[i]-base))
+		}
 	}
-	return len(p), nil
+	handlers, err := hidden(module, "catchClauseTable")
+	if err != nil {
+		return e, err
+	}
+	return e, appendHandlers(&e.tail, handlers)
+}
+
+// compiledModule returns the one guest among the modules of an engine; the
+// others are the host's.
+func compiledModule(modules reflect.Value) (module any, err error) {
+	if modules.Kind() != reflect.Map {
+		return nil, fmt.Errorf("wazero: modules have the type %s", modules.Type())
+	}
+	for _, key := range modules.MapKeys() {
+		counted := modules.MapIndex(key).Interface()
+		compiled, err := hidden(counted, "compiledModule")
+		if err != nil {
+			return nil, err
+		}
+		source, err := hidden(compiled.Interface(), "module")
+		if err != nil {
+			return nil, err
+		}
+		isHost, err := hidden(source.Interface(), "IsHostModule")
+		if err != nil {
+			return nil, err
+		}
+		if isHost.Kind() == reflect.Bool && !isHost.Bool() {
+			return compiled.Interface(), nil
+		}
+	}
+	return nil, errors.New("wazero has not compiled the module")
+}
+
+// appendHandlers writes the table of exception handlers: for each try_table its
+// clauses, of a kind and a tag.
+func appendHandlers(to *[]byte, table reflect.Value) error {
+	element := table.Type()
+	for range 2 {
+		if element.Kind() != reflect.Slice {
+			return fmt.Errorf("wazero: exception handlers have the type %s", table.Type())
+		}
+		element = element.Elem()
+	}
+	if element.Kind() != reflect.Struct || element.NumField() != 2 ||
+		element.Field(0).Name != "Kind" || element.Field(1).Name != "TagIndex" {
+		return fmt.Errorf("wazero: an exception handler has the type %s", element)
+	}
+	order := binary.LittleEndian
+	*to = order.AppendUint32(*to, uint32(table.Len()))
+	for i := range table.Len() {
+		clauses := table.Index(i)
+		*to = order.AppendUint32(*to, uint32(clauses.Len()))
+		for j := range clauses.Len() {
+			*to = append(*to, byte(clauses.Index(j).Field(0).Uint()))
+			*to = order.AppendUint32(*to, uint32(clauses.Index(j).Field(1).Uint()))
+		}
+	}
+	return nil
 }
 
 // giver is a cache that has an entry whose code is in a file.

@@ -47,6 +47,8 @@ type Setup struct {
 	// file system already.
 	Inside bool   `json:"inside,omitempty"`
 	Module Module `json:"module"`
+	// MemoryLimit is the container's, in bytes; 0 where it has none.
+	MemoryLimit int64 `json:"memoryLimit,omitempty"`
 	// Filter is linux.seccomp of the spec as the kernel takes it, with its
 	// SECCOMP_FILTER_FLAG_*; empty where the spec has none.
 	Filter      []unix.SockFilter `json:"filter,omitempty"`
@@ -85,6 +87,8 @@ type Compile struct {
 	Name string `json:"name"`
 	// Offset is where in its file the artifact is to begin.
 	Offset int64 `json:"offset"`
+	// MemoryLimit is that of the process's cgroup, in bytes; 0 where it has none.
+	MemoryLimit int64 `json:"memoryLimit,omitempty"`
 }
 
 // Compiler is what the parent calls a process that compiles, by its first

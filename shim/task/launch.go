@@ -41,6 +41,7 @@ func (s *service) launch(ctx context.Context, p *process, io *stdio, cfg sandbox
 	cfg.ID, cfg.Spec = p.container.id, p.spec
 	cfg.Stdin, cfg.Stdout, cfg.Stderr = io.theirs()
 	cfg.Terminal = p.streams.terminal
+	cfg.MemoryLimit = memoryLimit(p.container.spec)
 	cfg.RootfsLayers = p.container.layers
 	cfg.CacheDir, cfg.CacheSize = p.container.options.Cache()
 	cfg.CompileTimeout = p.container.options.CompileLimit()
