@@ -206,6 +206,8 @@ func (r *request) compile(ctx context.Context, to *os.File, offset int64) (made 
 		return made, fmt.Errorf("%w: %s", errNoRoom, made.Error)
 	case err == nil && made.Error != "":
 		return made, errors.New(made.Error)
+	case err == nil && r.file == nil && made.Digest != r.Layer.Digest:
+		return made, fmt.Errorf("module %s: its layer has the content %s, not %s", r.name, made.Digest, r.Layer.Digest)
 	case err == nil && len(made.Sum) != 32:
 		return made, errors.New("the compiling process said too little")
 	case ctx.Err() != nil:
