@@ -100,8 +100,9 @@ test-vm: build engines guests $(e2e) ## the same on cgroup v2, in a virtual mach
 	@CGO_ENABLED=0 go test -C test/e2e -c -o $(CURDIR)/.engines/tests/systemd.test ./systemd
 	@test/vm/run --systemd .engines/tests/cgroups.test -- .engines/tests/systemd.test | sed -u '/^=== /d'
 
-bench: build ## sizes of the programs
+bench: build guests .engines/startup .engines/webserver.wasm ## sizes of the programs; how modules start, beside wazero's own cache
 	@stat -c '  %n: %s bytes' $(programs)
+	@.engines/startup $(patsubst %,.engines/guests/%.wasm,hello-c hello-as hello-rust hello-go) .engines/webserver.wasm
 
 .PHONY: clean compilers toolchain
 clean: ## remove what was built; .engines, which is dear to build, stays
@@ -158,6 +159,14 @@ $(engines)/runc: test/engines/runc/go.mod test/engines/runc/go.sum
 
 .engines/hello.wasm: test/guests/go/hello/main.go
 	@test/step "build the guest hello.wasm" env GOOS=wasip1 GOARCH=wasm go build -trimpath -ldflags "-s -w" -o $@ ./test/guests/go/hello
+	@touch $@
+
+.engines/startup: go.mod go.sum $(call go_sources,test/bench/startup sandbox/engine)
+	@test/step "build the benchmark of starts" env $(static) "-s -w" -o $@ ./test/bench/startup
+	@touch $@
+
+.engines/webserver.wasm: test/guests/go/webserver/main.go
+	@test/step "build the guest webserver.wasm" env GOOS=wasip1 GOARCH=wasm go build -trimpath -ldflags "-s -w" -o $@ ./test/guests/go/webserver
 	@touch $@
 
 .engines/matrix: go.mod go.sum $(call go_sources,test/matrix)

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
@@ -40,11 +41,12 @@ type piece struct {
 type index struct {
 	Settings string           `json:"settings"`
 	Module   piece            `json:"module"` // the stub or the original
-	Head     piece            `json:"head"`   // of an entry of wazero's cache; empty where there is no code
-	Code     piece            `json:"code"`
-	Tail     piece            `json:"tail"`
+	Entry    piece            `json:"entry"`  // of wazero's cache
+	Code     piece            `json:"code"`   // empty where there is the original
+	Lines    [2]piece         `json:"lines"`  // offsets in the module's code section and in Code
 	Image    []imagePiece     `json:"image,omitempty"`
 	Debug    map[string]piece `json:"debug,omitempty"`
+	Entries  piece            `json:"entries"` // as JSON
 }
 
 type imagePiece struct {
@@ -90,7 +92,8 @@ func (c *compiled) write(file *os.File, offset int64) (size int64, sum [sha256.S
 		return p
 	}
 	ix.Settings = Settings()
-	ix.Module, ix.Head, ix.Code, ix.Tail = put(c.module), put(c.entry.head), put(c.entry.code), put(c.entry.tail)
+	ix.Module, ix.Entry, ix.Code = put(c.module), put(c.native.entry), put(c.native.code)
+	ix.Lines = [2]piece{put(asBytes(c.native.binaryOffsets)), put(asBytes(c.native.codeOffsets))}
 	for _, e := range c.image {
 		ix.Image = append(ix.Image, imagePiece{e.at, put(e.bytes)})
 	}
@@ -100,6 +103,11 @@ func (c *compiled) write(file *os.File, offset int64) (size int64, sum [sha256.S
 		}
 		ix.Debug[name] = put(section)
 	}
+	exported, err := json.Marshal(c.entries)
+	if err != nil {
+		return 0, sum, err
+	}
+	ix.Entries = put(exported)
 	head, err := json.Marshal(ix)
 	if err != nil {
 		return 0, sum, err
@@ -160,8 +168,10 @@ func openArtifact(file *os.File, offset int64) (*compiled, error) {
 		return all[begin+p.Offset : begin+p.Offset+p.Size]
 	}
 	c.module = get(ix.Module)
-	c.entry = entry{get(ix.Head), get(ix.Code), get(ix.Tail)}
-	c.codeAt = offset + begin + ix.Code.Offset
+	c.native = native{
+		entry: get(ix.Entry), code: get(ix.Code),
+		binaryOffsets: asNumbers(get(ix.Lines[0])), codeOffsets: asNumbers(get(ix.Lines[1])),
+	}
 	for _, i := range ix.Image {
 		c.image = append(c.image, extent{i.At, get(i.Piece), offset + begin + i.Piece.Offset})
 	}
@@ -169,5 +179,47 @@ func openArtifact(file *os.File, offset int64) (*compiled, error) {
 	for name, p := range ix.Debug {
 		c.debug[name] = get(p)
 	}
+	exported := get(ix.Entries)
+	if err == nil {
+		err = json.Unmarshal(exported, &c.entries)
+	}
+	if err == nil && c.hasCode() {
+		err = c.makeExecutable(offset + begin + ix.Code.Offset)
+	}
 	return c, err
+}
+
+// makeExecutable maps the code, which begins at that offset of the file, so that
+// it can be executed: a copy of its own where the file system with the file is
+// mounted noexec.
+func (c *compiled) makeExecutable(offset int64) error {
+	const readAndExecute = unix.PROT_READ | unix.PROT_EXEC
+	size := len(c.native.code)
+	code, err := unix.Mmap(int(c.file.Fd()), offset, size, readAndExecute, unix.MAP_PRIVATE)
+	if err == nil {
+		c.native.code, c.shared = code, true
+		return nil
+	}
+	if err != unix.EPERM && err != unix.EACCES {
+		return fmt.Errorf("cannot be mapped: %w", err)
+	}
+	if code, err = unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err == nil {
+		copy(code, c.native.code)
+		err = unix.Mprotect(code, readAndExecute)
+	}
+	if err != nil {
+		return fmt.Errorf("has code that cannot be made executable: %w", err)
+	}
+	c.native.code = code
+	return nil
+}
+
+// asBytes and asNumbers are the same memory in the other type. Artifacts stay on
+// the machine that made them, whose order of bytes they have.
+func asBytes(numbers []uint64) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(numbers))), 8*len(numbers))
+}
+
+func asNumbers(b []byte) []uint64 {
+	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/8)
 }

@@ -78,8 +78,8 @@ func TestArtifactsHaveCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !opened.hasCode() || len(opened.entry.code) < len(module)/2 {
-		t.Fatalf("code of %d bytes for a module of %d", len(opened.entry.code), len(module))
+	if !opened.hasCode() || len(opened.native.code) < len(module)/2 {
+		t.Fatalf("code of %d bytes for a module of %d", len(opened.native.code), len(module))
 	}
 	if len(opened.module) > len(module)/4 {
 		t.Errorf("the stub has %d of the module's %d bytes", len(opened.module), len(module))

@@ -41,16 +41,19 @@ func Compile(ctx context.Context, name string, module []byte, to *os.File, offse
 // compiled is a module in the form in which an artifact has it.
 type compiled struct {
 	module []byte // the stub where there is code, the original elsewhere
-	entry  entry  // the code; empty where this engine cannot keep any
+	native native // the code; empty where this engine cannot keep any
 	image  []extent
 	debug  map[string][]byte
+	// entries are there where code is.
+	entries entries
 
-	// Where it comes from a file, that, and where in it the code is.
+	// file is the artifact's, if it comes from one, and shared says that its code
+	// is mapped from there.
 	file   *os.File
-	codeAt int64
+	shared bool
 }
 
-func (c *compiled) hasCode() bool { return len(c.entry.head) > 0 }
+func (c *compiled) hasCode() bool { return len(c.native.code) > 0 }
 
 // close closes the file once everything that is wanted is mapped.
 func (c *compiled) close() {
@@ -67,7 +70,7 @@ func compile(ctx context.Context, module []byte) (_ *compiled, err error) {
 	if err != nil {
 		return nil, err
 	}
-	code, unknown := entryOf(linked.module)
+	code, unknown := nativeOf(linked.module)
 	parts := split(module, uint64(os.Getpagesize()))
 	if linked.shape.debugInfo > maxDebugInfo {
 		parts.debug = nil
@@ -77,12 +80,12 @@ func compile(ctx context.Context, module []byte) (_ *compiled, err error) {
 		unknown = setDebugInfo(linked.module, parts.debug)
 	}
 	if unknown == nil {
-		_, unknown = cacheOf(&giver{})
+		_, unknown = cacheOf(oneEntry(nil))
 	}
 	if unknown != nil {
 		return original, nil
 	}
-	return &compiled{module: parts.stub, entry: code, image: parts.image, debug: parts.debug}, nil
+	return &compiled{module: parts.stub, native: code, image: parts.image, debug: parts.debug, entries: entriesOf(linked.module)}, nil
 }
 
 // linked is a module that wazero has compiled, or been given the code of, and
@@ -109,19 +112,21 @@ func (c *compiled) link(ctx context.Context) (l linked, private int, err error) 
 		debug.FreeOSMemory()
 		return l, private, nil
 	}
-	given := &giver{entry: c.entry, file: int(c.file.Fd()), offset: c.codeAt}
-	cache, err := cacheOf(given)
+	cache, err := cacheOf(oneEntry(c.native.entry))
 	if err != nil {
-		return l, 0, fmt.Errorf("has an artifact that cannot be used: %w", err)
+		return l, 0, err
 	}
 	if l, err = c.linkWith(ctx, cache); err != nil {
+		return l, 0, err
+	}
+	if err := c.native.give(l.module); err != nil {
 		return l, 0, err
 	}
 	if err := setDebugInfo(l.module, c.debug); err != nil {
 		return l, 0, err
 	}
-	if !given.mapped {
-		private = len(c.entry.code)
+	if !c.shared {
+		private = len(c.native.code)
 	}
 	return l, private, nil
 }
@@ -147,6 +152,9 @@ func (c *compiled) linkWith(ctx context.Context, cache wazero.CompilationCache) 
 	ctx = experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0))
 	if l.module, err = l.runtime.CompileModule(ctx, c.module); err != nil {
 		return l, explain(err, l.shape)
+	}
+	if cache != nil {
+		return l, nil // checked when the artifact was made
 	}
 	return l, host.checkTypes(l.module)
 }

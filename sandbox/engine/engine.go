@@ -85,7 +85,11 @@ func load(ctx context.Context, cfg *Config) (instance *Instance, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkEntry(linked.module, cfg.Function); err != nil {
+	exported := code.entries
+	if !code.hasCode() {
+		exported = entriesOf(linked.module)
+	}
+	if err := exported.check(cfg.Function); err != nil {
 		return nil, err
 	}
 	memory := &allocator{limit: share(cfg.MemoryLimit, private), image: code.image, file: code.file}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
 )
 
 // The functions that WASI names: a command's and a reactor's
@@ -18,31 +17,39 @@ const (
 	initializeFunction = "_initialize"
 )
 
-// checkEntry says whether the function can be called: it takes nothing, as
-// there is nothing to give it, and returns nothing or one i32, which becomes
-// the exit code as a C program's would. _start returns nothing.
-func checkEntry(compiled wazero.CompiledModule, function string) error {
-	exports := compiled.ExportedFunctions()
-	entry := exports[function]
-	if entry == nil {
-		return missingEntry(exports, function)
+// entries are the signatures of a module's exported functions, by their names.
+type entries map[string]string
+
+// entriesOf reads them from a compiled module. wazero describes every function
+// of the module for that, so that an artifact has the result.
+func entriesOf(compiled wazero.CompiledModule) entries {
+	all := entries{}
+	for name, f := range compiled.ExportedFunctions() {
+		all[name] = signature(f)
 	}
-	results := entry.ResultTypes()
-	takesNothing := len(entry.ParamTypes()) == 0
-	switch {
-	case takesNothing && len(results) == 0:
-		return nil
-	case function == startFunction:
-		return fmt.Errorf("exports the function _start as %s; it must be [] -> []", signature(entry))
-	case takesNothing && len(results) == 1 && results[0] == api.ValueTypeI32:
-		return nil
-	}
-	return fmt.Errorf("exports the function %s as %s; to be called it must be [] -> [] or [] -> [i32]",
-		function, signature(entry))
+	return all
 }
 
-func missingEntry(exports map[string]api.FunctionDefinition, function string) error {
-	names := slices.Sorted(maps.Keys(exports))
+// check says whether the function can be called: it takes nothing, as there is
+// nothing to give it, and returns nothing or one i32, which becomes the exit
+// code as a C program's would. _start returns nothing.
+func (e entries) check(function string) error {
+	switch have, exported := e[function]; {
+	case !exported:
+		return e.missing(function)
+	case have == "[] -> []":
+		return nil
+	case function == startFunction:
+		return fmt.Errorf("exports the function _start as %s; it must be [] -> []", have)
+	case have == "[] -> [i32]":
+		return nil
+	default:
+		return fmt.Errorf("exports the function %s as %s; to be called it must be [] -> [] or [] -> [i32]", function, have)
+	}
+}
+
+func (e entries) missing(function string) error {
+	names := slices.Sorted(maps.Keys(e))
 	callable := "it exports the functions " + listed(names)
 	if len(names) == 0 {
 		callable = "it exports no function"
@@ -51,7 +58,7 @@ func missingEntry(exports map[string]api.FunctionDefinition, function string) er
 		return fmt.Errorf("exports no function %q; %s", function, callable)
 	}
 	kind := "exports no function _start, the entry of a WASI command"
-	if exports[initializeFunction] != nil {
+	if _, exported := e[initializeFunction]; exported {
 		kind = "is a reactor, a library without the entry function _start"
 	}
 	message := fmt.Sprintf("%s; %s", kind, callable)

@@ -32,10 +32,11 @@ type extent struct {
 // Binary ids of the sections that a stub does not have as they were (core
 // specification, 5.5.2).
 const (
-	customSection = 0
-	memorySection = 5
-	codeSection   = 10
-	dataSection   = 11
+	customSection    = 0
+	memorySection    = 5
+	codeSection      = 10
+	dataSection      = 11
+	dataCountSection = 12
 )
 
 // split takes a module apart that wazero has validated. page is the size, in
@@ -44,6 +45,7 @@ func split(module []byte, page uint64) parts {
 	p := parts{stub: slices.Clone(module[:8]), debug: map[string][]byte{}}
 	r := &reader{rest: module[8:]}
 	var memory uint64
+	counted := false
 	for len(r.rest) > 0 && r.err == nil {
 		id := r.byte()
 		content := r.bytes()
@@ -62,10 +64,12 @@ func split(module []byte, page uint64) parts {
 			if section.number() == 1 {
 				memory = section.limits().min * pageSize
 			}
+		case dataCountSection:
+			counted = true
 		case codeSection:
 			content = withoutBodies(content)
 		case dataSection:
-			content, p.image = withoutData(content, memory, page)
+			content, p.image = withoutData(content, memory, page, counted)
 		}
 		p.stub = append(p.stub, id)
 		p.stub = binary.AppendUvarint(p.stub, uint64(len(content)))
@@ -87,35 +91,39 @@ type segment struct {
 	bytes []byte
 }
 
-// withoutData returns a data section in which the segments that the image has
-// are empty: their number stays, because instructions name segments by it. A
+// withoutData returns a data section without the segments that the image has. A
 // segment goes into the image where its offset is a constant within the memory's
 // first size and no segment before it could write to the same place later.
 //
+// Instructions name segments by number, in modules that say how many there are:
+// there an empty one stays in the place of each.
+//
 // Where the segments lie so far apart that an image would be much larger than
 // they are, there is none.
-func withoutData(section []byte, memory, page uint64) (stub []byte, image []extent) {
+func withoutData(section []byte, memory, page uint64, counted bool) (stub []byte, image []extent) {
 	r := &reader{rest: section}
-	n := r.number()
-	stub = binary.AppendUvarint(nil, n)
 	var segments []segment
+	var stay [][]byte
 	plain := true
-	for ; n > 0 && r.err == nil; n-- {
+	for n := r.number(); n > 0 && r.err == nil; n-- {
 		before := r.rest
 		at, bytes, kind := r.segment()
 		plain = plain && (kind == segmentPassive || kind == segmentPlain && at+uint64(len(bytes)) <= memory)
-		if plain && kind == segmentPlain {
+		switch {
+		case !plain || kind != segmentPlain:
+			stay = append(stay, before[:len(before)-len(r.rest)])
+		case counted:
+			stay = append(stay, []byte{0, 0x41, 0, 0x0b, 0}) // at (i32.const 0), nothing
+			fallthrough
+		default:
 			segments = append(segments, segment{at, bytes})
-			stub = append(stub, 0, 0x41, 0, 0x0b, 0) // at (i32.const 0), nothing
-			continue
 		}
-		stub = append(stub, before[:len(before)-len(r.rest)]...)
 	}
 	image, ok := imageOf(segments, page)
 	if r.err != nil || !ok {
 		return section, nil
 	}
-	return stub, image
+	return append(binary.AppendUvarint(nil, uint64(len(stay))), slices.Concat(stay...)...), image
 }
 
 // Kinds of data segments.

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/guests/asm"
@@ -63,11 +64,42 @@ func TestFirstMemory(t *testing.T) {
 	}
 }
 
-// A segment outside of the memory is the same error with and without an artifact.
+// A segment outside of the memory is the same error with and without an artifact,
+// but for its number: those before it are in the image.
 func TestSegmentOutOfBounds(t *testing.T) {
-	data := asm.Section(asm.DataSection, asm.Data(0, "a"), asm.Data(pageSize-1, "too long"))
-	got := sandbox{module: guest(noStart, data, function{"_start", typeVoid, asm.Code(0)})}.run(t)
-	got.expect(t, result{stderr: "module /guest.wasm cannot be instantiated: data[1]: out of bounds memory access\n", code: 125})
+	for _, first := range [][]byte{nil, asm.Data(0, "a")} {
+		segments := [][]byte{asm.Data(pageSize-1, "too long")}
+		if first != nil {
+			segments = [][]byte{first, segments[0]}
+		}
+		module := guest(noStart, asm.Section(asm.DataSection, segments...), function{"_start", typeVoid, asm.Code(0)})
+		const want = "out of bounds memory access"
+		file := written(t, module)
+		for _, cfg := range []Config{{Binary: module}, {Artifact: file, ArtifactOffset: artifactOffset}} {
+			cfg.Name = "guest"
+			if _, err := Load(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "module guest cannot be instantiated") || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		}
+	}
+}
+
+// Where instructions name segments by number, their number stays.
+func TestCountedSegments(t *testing.T) {
+	// (memory.init 1 (i32.const 100) (i32.const 0) (i32.const 3)), then it is printed.
+	code := asm.Code(0,
+		asm.Const(100), asm.Const(0), asm.Const(3), []byte{0xfc, 8, 1, 0},
+		asm.Const(60000), asm.Const(98), asm.Op(asm.I32Store, 2, 0), asm.Const(60004), asm.Const(8), asm.Op(asm.I32Store, 2, 0),
+		asm.Const(1), asm.Const(60000), asm.Const(1), asm.Const(60008), asm.Op(asm.Call, fnWrite), asm.Op(asm.Drop))
+	data := asm.Section(asm.DataSection, asm.Data(98, "ab___fgh"), passive("cde"))
+	module := guest(noStart, data, function{"_start", typeVoid, code})
+	// The count comes before the code.
+	section := asm.Section(asm.CodeSection, code)
+	module = bytes.Replace(module, section, append(asm.Raw(12, asm.U(2)), section...), 1)
+	sandbox{module: module}.run(t).expect(t, result{stdout: "abcdefgh"})
+	if p := split(module, 4096); len(p.image) != 1 {
+		t.Errorf("the image has %d pieces", len(p.image))
+	}
 }
 
 // An image is never much larger than what it is made of.

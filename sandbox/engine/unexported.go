@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"debug/dwarf"
 	"encoding/binary"
 	"errors"
@@ -8,33 +9,32 @@ import (
 	"hash/crc32"
 	"io"
 	"reflect"
+	"sort"
 	"unsafe"
 
 	"github.com/tetratelabs/wazero"
-	"golang.org/x/sys/unix"
 )
 
 // What leans on parts of wazero that it does not export, and may change with
 // any release, is in this file alone: the interface behind its compilation
-// cache, the layout of that cache's entries, and where a module has its debug
-// information. Artifacts are made and read by the same build of this program, so
-// that only the code here and the version in go.mod must fit, which tests hold
-// them to. Where a part is not found, artifacts hold the original module, and
-// each container compiles it for itself.
+// cache, the form of that cache's entries, and where a compiled module has its
+// code and its debug information. Artifacts are made and read by the same build
+// of this program, so that only the code here and the version in go.mod must fit,
+// which tests hold them to. Where a part is not found, artifacts hold the
+// original module, and each container compiles it for itself.
 
 // wazeroVersion is the release that was looked at.
 const wazeroVersion = "1.12.0"
 
-// entries is wazero's interface of a cache (internal/filecache.Cache), with one
-// entry.
-type entries interface {
+// fileCache is wazero's interface of a cache (internal/filecache.Cache).
+type fileCache interface {
 	Get(key [32]byte) (content io.ReadCloser, ok bool, err error)
 	Add(key [32]byte, content io.Reader) error
 	Delete(key [32]byte) error
 }
 
-// cacheOf returns a cache for wazero that keeps its one entry in e.
-func cacheOf(e entries) (wazero.CompilationCache, error) {
+// cacheOf returns a cache for wazero whose entries e has.
+func cacheOf(e fileCache) (wazero.CompilationCache, error) {
 	cache := wazero.NewCompilationCache()
 	field, err := hidden(cache, "fileCache")
 	if err != nil {
@@ -62,101 +62,153 @@ func hidden(v any, name string) (reflect.Value, error) {
 	return reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem(), nil
 }
 
-var errOtherEntry = errors.New("an entry of wazero's cache has another form")
-
-// entry is what wazero reads of a compiled module, in three parts that follow one
-// another (internal/engine/wazevo/engine_cache.go).
-type entry struct {
-	head []byte // up to the size of the code
-	code []byte
-	tail []byte // a checksum, the map from code to source, the table of exception handlers
+// native is what wazero has of a compiled module, apart from the module.
+type native struct {
+	// entry is one of wazero's cache (internal/engine/wazevo/engine_cache.go), with
+	// standIn in place of the code and without the lines: wazero would read all of
+	// both at each start.
+	entry []byte
+	code  []byte
+	// binaryOffsets and codeOffsets, of the same length, say which place in the
+	// module's code section each place in the code comes from.
+	binaryOffsets []uint64
+	codeOffsets   []uint64
 }
 
-// entryOf makes the entry of a module that wazero has compiled. wazero makes the
-// same for a cache, and takes several times the memory of the code for it.
-func entryOf(compiled wazero.CompiledModule) (e entry, err error) {
-	var code struct {
-		executable        []byte
-		functionOffsets   []int
-		executableOffsets []uintptr
-		binaryOffsets     []uint64
-		version           string
-	}
+var standIn = []byte{0}
+
+// internals are the parts of a module that wazero has compiled.
+type internals struct {
+	version string
+	sorted  reflect.Value // the engine's modules by the addresses of their code
+
+	executable      reflect.Value // []byte
+	functionOffsets reflect.Value // []int
+	codeOffsets     reflect.Value // []uintptr, absolute
+	binaryOffsets   reflect.Value // []uint64
+	handlers        reflect.Value // [][]struct{Kind, TagIndex}
+}
+
+func internalsOf(compiled wazero.CompiledModule) (in internals, err error) {
 	engine, err := hidden(compiled, "compiledEngine")
 	if err != nil {
-		return e, err
+		return in, err
 	}
 	modules, err := hidden(engine.Elem().Interface(), "compiledModules")
 	if err != nil {
-		return e, err
+		return in, err
 	}
 	module, err := compiledModule(modules)
 	if err != nil {
-		return e, err
+		return in, err
 	}
 	executables, err := hidden(module, "executables")
 	if err != nil {
-		return e, err
+		return in, err
 	}
-	sources, err := hidden(module, "sourceMap")
+	lines, err := hidden(module, "sourceMap")
 	if err != nil {
-		return e, err
+		return in, err
 	}
+	version := reflect.ValueOf(&in.version).Elem()
 	for _, part := range []struct {
 		of   any
 		name string
-		to   any
+		like any // of the same type; nil where that is looked at elsewhere
+		to   *reflect.Value
 	}{
-		{engine.Elem().Interface(), "wazeroVersion", &code.version},
-		{executables.Interface(), "executable", &code.executable},
-		{module, "functionOffsets", &code.functionOffsets},
-		{sources.Addr().Interface(), "executableOffsets", &code.executableOffsets},
-		{sources.Addr().Interface(), "wasmBinaryOffsets", &code.binaryOffsets},
+		{engine.Elem().Interface(), "wazeroVersion", "", &version},
+		{engine.Elem().Interface(), "sortedCompiledModules", nil, &in.sorted},
+		{executables.Interface(), "executable", []byte(nil), &in.executable},
+		{module, "functionOffsets", []int(nil), &in.functionOffsets},
+		{lines.Addr().Interface(), "executableOffsets", []uintptr(nil), &in.codeOffsets},
+		{lines.Addr().Interface(), "wasmBinaryOffsets", []uint64(nil), &in.binaryOffsets},
+		{module, "catchClauseTable", nil, &in.handlers},
 	} {
 		field, err := hidden(part.of, part.name)
 		if err != nil {
-			return e, err
+			return in, err
 		}
-		to := reflect.ValueOf(part.to).Elem()
-		if field.Type() != to.Type() {
-			return e, fmt.Errorf("wazero: %s has the type %s", part.name, field.Type())
+		if part.like != nil && field.Type() != reflect.TypeOf(part.like) {
+			return in, fmt.Errorf("wazero: %s has the type %s", part.name, field.Type())
 		}
-		to.Set(field)
+		*part.to = field
+	}
+	in.version = version.String()
+	if in.sorted.Kind() != reflect.Slice || in.sorted.Type().Elem() != reflect.TypeOf(module) {
+		return in, fmt.Errorf("wazero: sorted modules have the type %s", in.sorted.Type())
+	}
+	return in, nil
+}
+
+// nativeOf takes a compiled module apart. What it returns is wazero's in part,
+// and not to be changed.
+func nativeOf(compiled wazero.CompiledModule) (n native, err error) {
+	in, err := internalsOf(compiled)
+	if err != nil {
+		return n, err
 	}
 	// A program that was built without its modules' versions says dev.
-	if code.version != "v"+wazeroVersion && code.version != "dev" {
-		return e, fmt.Errorf("wazero is %s, and %s was looked at", code.version, wazeroVersion)
+	if in.version != "v"+wazeroVersion && in.version != "dev" {
+		return n, fmt.Errorf("wazero is %s, and %s was looked at", in.version, wazeroVersion)
 	}
-	if len(code.executable) == 0 {
-		return e, errors.New("the module has no code")
+	n.code = in.executable.Bytes()
+	if len(n.code) == 0 {
+		return n, errors.New("the module has no code")
 	}
-
 	order := binary.LittleEndian
-	e.head = append([]byte("WAZEVO"), byte(len(code.version)))
-	e.head = append(e.head, code.version...)
-	e.head = order.AppendUint32(e.head, uint32(len(code.functionOffsets)))
-	for _, offset := range code.functionOffsets {
-		e.head = order.AppendUint64(e.head, uint64(offset))
+	functions := in.functionOffsets.Interface().([]int)
+	n.entry = append([]byte("WAZEVO"), byte(len(in.version)))
+	n.entry = append(n.entry, in.version...)
+	n.entry = order.AppendUint32(n.entry, uint32(len(functions)))
+	for _, offset := range functions {
+		n.entry = order.AppendUint64(n.entry, uint64(offset))
 	}
-	e.head = order.AppendUint64(e.head, uint64(len(code.executable)))
-	e.code = code.executable
-	e.tail = order.AppendUint32(nil, crc32.Checksum(code.executable, crc32.MakeTable(crc32.Castagnoli)))
-	if len(code.executableOffsets) == 0 {
-		e.tail = append(e.tail, 0)
-	} else {
-		e.tail = order.AppendUint64(append(e.tail, 1), uint64(len(code.binaryOffsets)))
-		base := uintptr(unsafe.Pointer(unsafe.SliceData(code.executable)))
-		for i, offset := range code.binaryOffsets {
-			e.tail = order.AppendUint64(e.tail, offset)
-			e.tail = order.AppendUint64(e.tail, uint64(code.executableOffsets[i]-base))
-		}
+	n.entry = order.AppendUint64(n.entry, uint64(len(standIn)))
+	n.entry = append(n.entry, standIn...)
+	n.entry = order.AppendUint32(n.entry, crc32.Checksum(standIn, crc32.MakeTable(crc32.Castagnoli)))
+	n.entry = append(n.entry, 0) // no lines
+	n.binaryOffsets = in.binaryOffsets.Interface().([]uint64)
+	base := addressOf(n.code)
+	for _, address := range in.codeOffsets.Interface().([]uintptr) {
+		n.codeOffsets = append(n.codeOffsets, uint64(address-base))
 	}
-	handlers, err := hidden(module, "catchClauseTable")
-	if err != nil {
-		return e, err
-	}
-	return e, appendHandlers(&e.tail, handlers)
+	return n, appendHandlers(&n.entry, in.handlers)
 }
+
+// give gives a module that wazero has compiled from n's entry the code, which is
+// mapped and stays so, and its lines.
+func (n *native) give(compiled wazero.CompiledModule) error {
+	in, err := internalsOf(compiled)
+	if err != nil {
+		return err
+	}
+	in.executable.SetBytes(n.code)
+	if len(n.codeOffsets) > 0 {
+		base := addressOf(n.code)
+		addresses := make([]uintptr, len(n.codeOffsets))
+		for i, offset := range n.codeOffsets {
+			addresses[i] = base + uintptr(offset)
+		}
+		in.codeOffsets.Set(reflect.ValueOf(addresses))
+		in.binaryOffsets.Set(reflect.ValueOf(n.binaryOffsets))
+	}
+	address := func(i int) uintptr {
+		executables, err2 := hidden(in.sorted.Index(i).Interface(), "executables")
+		if err2 == nil {
+			var code reflect.Value
+			if code, err2 = hidden(executables.Interface(), "executable"); err2 == nil {
+				return addressOf(code.Bytes())
+			}
+		}
+		err = err2
+		return 0
+	}
+	sort.Slice(in.sorted.Interface(), func(i, j int) bool { return address(i) < address(j) })
+	return err
+}
+
+func addressOf(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
 
 // compiledModule returns the one guest among the modules of an engine; the
 // others are the host's.
@@ -212,63 +264,16 @@ func appendHandlers(to *[]byte, table reflect.Value) error {
 	return nil
 }
 
-// giver is a cache that has an entry whose code is in a file.
-type giver struct {
-	entry  entry
-	file   int   // with the code
-	offset int64 // of it there, at a page
-	mapped bool  // set where the code was mapped, not copied
+// oneEntry is a cache that has one entry, whatever it is asked for.
+type oneEntry []byte
+
+var errOtherEntry = errors.New("wazero does not take the artifact's entry")
+
+func (e oneEntry) Get([32]byte) (io.ReadCloser, bool, error) {
+	return io.NopCloser(bytes.NewReader(e)), true, nil
 }
-
-func (g *giver) Get([32]byte) (io.ReadCloser, bool, error) { return &entryReader{giver: g}, true, nil }
-func (*giver) Add([32]byte, io.Reader) error               { return errOtherEntry }
-func (*giver) Delete([32]byte) error                       { return errOtherEntry }
-
-// entryReader reads an entry. wazero reads the code into memory that it has
-// mapped for nothing else, and makes it executable then: in place of that, the
-// file is mapped there, so that all processes share its pages.
-type entryReader struct {
-	giver *giver
-	at    int
-}
-
-func (r *entryReader) Close() error { return nil }
-
-func (r *entryReader) Read(p []byte) (int, error) {
-	e := &r.giver.entry
-	head, code := len(e.head), len(e.head)+len(e.code)
-	n := 0
-	switch {
-	case r.at < head:
-		n = copy(p, e.head[r.at:])
-	case r.at == head && len(p) == len(e.code) && len(p) > 0 && r.giver.mapOver(p):
-		n = len(p)
-	case r.at < code:
-		n = copy(p, e.code[r.at-head:])
-	default:
-		n = copy(p, e.tail[r.at-code:])
-	}
-	if n == 0 && len(p) > 0 {
-		return 0, io.EOF
-	}
-	r.at += n
-	return n, nil
-}
-
-// mapOver maps the code over p; false where p can only be copied to, as where
-// the file system with the file is mounted noexec.
-func (g *giver) mapOver(p []byte) bool {
-	address := uintptr(unsafe.Pointer(unsafe.SliceData(p)))
-	var fs unix.Statfs_t
-	if address%uintptr(unix.Getpagesize()) != 0 || unix.Fstatfs(g.file, &fs) != nil || fs.Flags&unix.ST_NOEXEC != 0 {
-		return false
-	}
-	// All of it is read at once, for wazero's checksum: one call fills the page tables.
-	_, _, errno := unix.Syscall6(unix.SYS_MMAP, address, uintptr(len(p)), unix.PROT_READ|unix.PROT_EXEC,
-		unix.MAP_PRIVATE|unix.MAP_FIXED|unix.MAP_POPULATE, uintptr(g.file), uintptr(g.offset))
-	g.mapped = errno == 0
-	return g.mapped
-}
+func (oneEntry) Add([32]byte, io.Reader) error { return errOtherEntry }
+func (oneEntry) Delete([32]byte) error         { return errOtherEntry }
 
 // setDebugInfo gives a module that was compiled without its DWARF sections the
 // lines for the stacks of its traps.
