@@ -14,11 +14,13 @@ TAGS ?=
 
 module   := github.com/containerd-shim-wasm/containerd-shim-wasm
 programs := bin/containerd-shim-wasm-v1 bin/wasm-sandbox
+tools    := bin/wasm-image
 engines  := .engines/bin
 # Folders of other containerds than the one in $(engines).
 ONLY     ?=
 releases := $(addprefix .engines/containerd-,$(or $(ONLY),1.6 1.7 2.2 2.3))
 e2e      := .engines/tests/e2e.test .engines/bin/native .engines/guests/fill.wasm
+oras     := .engines/tools/oras
 
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -50,9 +52,9 @@ help: ## this text
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: $(programs) ## bin/containerd-shim-wasm-v1 and bin/wasm-sandbox
+build: $(programs) $(tools) ## bin/containerd-shim-wasm-v1 and bin/wasm-sandbox, and bin/wasm-image, which makes images
 
-install: build ## both programs to $(DESTDIR)$(PREFIX)/bin
+install: $(programs) ## both programs to $(DESTDIR)$(PREFIX)/bin
 	@install -d $(DESTDIR)$(PREFIX)/bin
 	@install -m 0755 $(programs) $(DESTDIR)$(PREFIX)/bin/
 	@echo "  installed $(notdir $(programs)) to $(DESTDIR)$(PREFIX)/bin"
@@ -75,7 +77,7 @@ test: ## all of the following, of the matrix what takes few minutes to build
 	echo "== all passed, $$SECONDS s"
 
 lint: ## gofmt and go vet, amd64 and arm64
-	@unformatted=$$(gofmt -l cmd shim oci sandbox cgroups test); \
+	@unformatted=$$(gofmt -l cmd image shim oci sandbox cgroups test); \
 	if [[ $$unformatted ]]; then echo "run gofmt -w on:" $$unformatted >&2; exit 1; fi
 	@for arch in amd64 arm64; do for dir in . test/e2e; do \
 		test/step "go vet $$dir for $$arch" env GOARCH=$$arch CGO_ENABLED=0 go vet -C $$dir ./...; \
@@ -84,8 +86,8 @@ lint: ## gofmt and go vet, amd64 and arm64
 test-unit: guests ## the packages' own tests, with the race detector (needs root)
 	@test/step "unit tests" go test $(RACE) -timeout 15m ./...
 
-test-e2e: build engines guests $(e2e) ## a real containerd runs real guests (needs root)
-	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/e2e.test -test.v -test.timeout 20m $(E2E_ARGS) | sed -u '/^=== /d'
+test-e2e: build engines guests $(e2e) $(oras) ## a real containerd runs real guests (needs root)
+	@E2E_BIN=bin:$(engines):$(dir $(oras)) E2E_GUESTS=.engines/guests .engines/tests/e2e.test -test.v -test.timeout 20m $(E2E_ARGS) | sed -u '/^=== /d'
 
 test-matrix: build engines guests $(e2e) .engines/matrix $(addsuffix /containerd,$(releases)) ## the same under every containerd, for the table in the README, which UPDATE=1 writes; or ONLY="1.6 1.7"
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/matrix \
@@ -123,6 +125,10 @@ bin/wasm-sandbox: $(sources)
 	@test/step "build $(@F)" env $(static) "-s -w" -o $@ ./cmd/$(@F)
 	@touch $@
 
+bin/wasm-image: go.mod go.sum $(call go_sources,cmd/wasm-image image oci sandbox)
+	@test/step "build $(@F)" env $(static) "-s -w" -o $@ ./cmd/$(@F)
+	@touch $@
+
 # Changes only when the version or the tags do.
 .PHONY: FORCE
 .engines/stamp: FORCE
@@ -151,6 +157,10 @@ $(engines)/runc: test/engines/runc/go.mod test/engines/runc/go.sum
 	@test/step "build runc" env -C test/engines/runc CGO_ENABLED=1 go build -trimpath \
 		-tags seccomp,netgo,osusergo -ldflags "-s -w -extldflags -static" \
 		-o $(CURDIR)/$@ github.com/opencontainers/runc
+	@touch $@
+
+$(oras): test/engines/oras/go.mod test/engines/oras/go.sum
+	@test/step "build oras" env -C test/engines/oras $(static) "-s -w" -o $(CURDIR)/$@ oras.land/oras/cmd/oras
 	@touch $@
 
 .engines/demo: go.mod go.sum $(call go_sources,test/demo test/daemon test/image test/isolate)

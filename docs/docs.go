@@ -7,3 +7,8 @@ import _ "embed"
 //
 //go:embed operations.md
 var Operations string
+
+// Images is images.md.
+//
+//go:embed images.md
+var Images string
