@@ -32,6 +32,10 @@ type request struct {
 	hash func() (digest string, err error)
 }
 
+// patience is how long a container waits for another that compiles the same
+// module. The other may have next to no processor time, and by intent.
+const patience = 10 * time.Second
+
 // artifact is a file with an artifact, opened for reading.
 type artifact struct {
 	file   *os.File
@@ -55,11 +59,16 @@ func (r *request) get(ctx context.Context) (artifact, error) {
 	if file := store.Get(key); file != nil {
 		return artifact{file, cache.Offset}, nil
 	}
-	unlock, err := store.Lock(ctx, key)
-	if err != nil {
-		if ctx.Err() != nil {
-			return artifact{}, fmt.Errorf("module %s: waiting for another container that compiles it: %w", r.name, err)
-		}
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	unlock, err := store.Lock(waiting, key)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return artifact{}, fmt.Errorf("module %s: waiting for another container that compiles it: %w", r.name, err)
+	case waiting.Err() != nil:
+		unlock = func() {}
+	default:
 		return r.without(ctx, err)
 	}
 	defer unlock()
