@@ -86,7 +86,8 @@ lint: ## gofmt and go vet, amd64 and arm64
 test-unit: guests ## the packages' own tests, with the race detector (needs root)
 	@test/step "unit tests" go test $(RACE) -timeout 15m ./...
 
-test-e2e: build engines guests $(e2e) $(oras) ## a real containerd runs real guests (needs root)
+test-e2e: build engines guests $(e2e) .engines/tests/images.test $(oras) ## a real containerd runs real guests (needs root)
+	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/images.test -test.v $(E2E_ARGS) | sed -u '/^=== /d'
 	@E2E_BIN=bin:$(engines):$(dir $(oras)) E2E_GUESTS=.engines/guests .engines/tests/e2e.test -test.v -test.timeout 20m $(E2E_ARGS) | sed -u '/^=== /d'
 
 test-matrix: build engines guests $(e2e) .engines/matrix $(addsuffix /containerd,$(releases)) ## the same under every containerd, for the table in the README, which UPDATE=1 writes; or ONLY="1.6 1.7"
@@ -185,6 +186,10 @@ $(oras): test/engines/oras/go.mod test/engines/oras/go.sum
 
 .engines/tests/e2e.test: go.mod go.sum $(call go_sources,test/e2e test/daemon test/image test/isolate)
 	@test/step "build the end-to-end tests" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
+	@touch $@
+
+.engines/tests/images.test: go.mod go.sum $(call go_sources,oci test/e2e/images test/daemon test/image test/isolate)
+	@test/step "build the tests of images" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./images
 	@touch $@
 
 $(engines)/native: test/e2e/native/main.go

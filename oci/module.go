@@ -1,53 +1,153 @@
-// Package oci finds out, from a runtime spec and an image, what shall run.
+// Package oci finds out, from a runtime spec and an image, what shall run: which
+// module, which of its functions, with which arguments.
 package oci
 
 import (
-	"errors"
+	"cmp"
+	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Module is what a container runs.
 type Module struct {
+	// Layer is the layer of the image that is the module; nil where the module is
+	// a file in the container.
+	Layer *Layer
 	// Paths are the places where the module may be, absolute and as seen from
-	// inside the container, the first that exists being the one.
+	// inside the container, the first that exists being the one. It is nil for a
+	// layer.
 	Paths []string
 	// Function is the exported function that is called; empty means _start.
 	Function string
 	// Args are the guest's arguments, the program's name first.
 	Args []string
+	// Declared says that the image or an annotation calls it Wasm. Otherwise the
+	// file's first bytes tell, which are for the sandbox to see.
+	Declared bool
+	// Note says why the image could not be asked for a layer, for the message when
+	// there is no such file either. It is empty where the image was asked.
+	Note string
 }
 
-// Resolve reads process.args of the spec. The first argument names the module
-// as a command line names a program: a path, or a name that is looked up along
-// the container's PATH. As images for Wasm often say ENTRYPOINT ["app.wasm"], a
-// name that is not on PATH is looked for in the working directory and in the
-// root directory too. What follows a '#' is the function to call.
+// Container is a container whose first process is to be made.
+type Container struct {
+	ID   string
+	Spec *specs.Spec
+	// Annotations are the names, without Prefix, of the annotations that the
+	// administrator lets count.
+	Annotations []string
+	// Images is where layers come from. Where it is nil, as under an engine that
+	// tells the shim no address of containerd, modules are files alone.
+	Images *Images
+}
+
+// Module decides what the container's first process runs. The first of these
+// that there is decides: an annotation, the Wasm layer of the image, the file
+// that the first argument names. Errors of the image are of errdefs.
+//
+// Everything that runs is Wasm: a Linux program is refused by the sandbox, which
+// sees the file. A backend for Linux programs would be chosen from Declared and
+// those first bytes.
+func (c Container) Module(ctx context.Context) (Module, error) {
+	told, err := readAnnotations(c.Spec.Annotations, c.Annotations)
+	if err != nil {
+		return Module{}, err
+	}
+	entry, args, err := entryOf(c.Spec.Process)
+	if err != nil {
+		return Module{}, err
+	}
+	entry.file = cmp.Or(told.entry.file, entry.file)
+	entry.function = cmp.Or(told.entry.function, entry.function)
+
+	m := Module{Function: entry.function, Args: args, Declared: told.wasm}
+	if c.Images == nil {
+		m.Note = "containerd's address is not known, so layers of the image could not be looked at"
+	} else if m.Layer, m.Note, err = c.Images.layer(ctx, c.ID, entry.file); err != nil {
+		return Module{}, err
+	}
+	if m.Layer != nil {
+		m.Declared = true
+		m.Args[0] = cmp.Or(m.Args[0], m.Layer.Title, "main.wasm")
+		return m, nil
+	}
+	return m.inRootfs(entry.file, c.Spec.Process)
+}
+
+// Another decides what a further process of m's container runs: the container's
+// layer again where the first argument is that of the first process, else a file.
+func (m Module) Another(spec *specs.Spec) (Module, error) {
+	entry, args, err := entryOf(spec.Process)
+	if err != nil {
+		return Module{}, err
+	}
+	another := Module{Function: entry.function, Args: args}
+	if m.Layer != nil && (entry.file == "" || entry.file == m.Args[0] || m.Layer.titled(entry.file)) {
+		another.Layer, another.Declared = m.Layer, true
+		another.Args[0] = m.Args[0]
+		return another, nil
+	}
+	return another.inRootfs(entry.file, spec.Process)
+}
+
+// Resolve decides by process.args of the spec alone: the module is a file. The
+// first argument names it as a command line names a program: a path, or a name
+// that is looked up along the container's PATH. As images for Wasm often say
+// ENTRYPOINT ["app.wasm"], a name that is not on PATH is looked for in the
+// working directory and in the root directory too. What follows a '#' is the
+// function to call.
 //
 // Resolve only looks at the spec; whether a file is there is for the sandbox
 // to see, from inside the container, where mounts and symbolic links count.
 func Resolve(spec *specs.Spec) (Module, error) {
-	if spec.Process == nil {
-		return Module{}, errors.New("process: the runtime spec has none, so there is no module to run")
+	return Module{}.Another(spec)
+}
+
+// inRootfs makes m the module in a file.
+func (m Module) inRootfs(file string, process *specs.Process) (Module, error) {
+	if file == "" {
+		return Module{}, fmt.Errorf("process.args[0]: %s names a function but no module; write path.wasm#function: %w",
+			quote(process.Args[0]), errdefs.ErrInvalidArgument)
 	}
-	if len(spec.Process.Args) == 0 || spec.Process.Args[0] == "" {
-		return Module{}, errors.New("process.args: empty; the first argument names the module to run, such as /app.wasm")
+	m.Paths = candidates(file, process)
+	return m, nil
+}
+
+// entry is what a command line's first word says: a module, a function, or both.
+type entry struct{ file, function string }
+
+// entryOf takes the first argument apart, and returns the guest's arguments.
+func entryOf(process *specs.Process) (entry, []string, error) {
+	if process == nil {
+		return entry{}, nil, fmt.Errorf("process: the runtime spec has none, so there is no module to run: %w", errdefs.ErrInvalidArgument)
 	}
-	file, function, hasFunction := strings.Cut(spec.Process.Args[0], "#")
-	switch {
-	case file == "":
-		return Module{}, fmt.Errorf("process.args[0]: %q names a function but no module; write path.wasm#function", spec.Process.Args[0])
-	case hasFunction && function == "":
-		return Module{}, fmt.Errorf("process.args[0]: %q has nothing after the '#'; write path.wasm#function, or path.wasm for _start", spec.Process.Args[0])
+	if len(process.Args) == 0 || process.Args[0] == "" {
+		return entry{}, nil, fmt.Errorf("process.args: empty; the first argument names the module to run, such as /app.wasm: %w", errdefs.ErrInvalidArgument)
 	}
-	return Module{
-		Paths:    candidates(file, spec.Process),
-		Function: function,
-		Args:     append([]string{file}, spec.Process.Args[1:]...),
-	}, nil
+	e, err := parseEntry("process.args[0]", process.Args[0])
+	if err != nil {
+		return entry{}, nil, err
+	}
+	args := slices.Clone(process.Args)
+	args[0] = e.file
+	return e, args, nil
+}
+
+// parseEntry reads "file", "file#function" or "#function"; field is where it stood.
+func parseEntry(field, text string) (entry, error) {
+	file, function, hasFunction := strings.Cut(text, "#")
+	if hasFunction && function == "" {
+		return entry{}, fmt.Errorf("%s: %s has nothing after the '#'; write path.wasm#function, or path.wasm for _start: %w",
+			field, quote(text), errdefs.ErrInvalidArgument)
+	}
+	return entry{file, function}, nil
 }
 
 // candidates lists where file may be, without repeating a place.
@@ -85,4 +185,22 @@ func lookup(env []string, name string) (value string) {
 		}
 	}
 	return value
+}
+
+// quote makes text of others fit for a message: no control characters, and not
+// much of it.
+func quote(text string) string {
+	const most = 200
+	if len(text) > most {
+		return fmt.Sprintf("%q… (%d bytes)", text[:most], len(text))
+	}
+	return fmt.Sprintf("%q", text)
+}
+
+// shown is a digest in a message; one that is none is quoted.
+func shown(d digest.Digest) string {
+	if d.Validate() != nil {
+		return quote(string(d))
+	}
+	return string(d)
 }

@@ -1,10 +1,12 @@
-// Package image writes container images for the tests: files in one plain tar
-// layer and a configuration, as a builder makes them of a `FROM scratch` file.
+// Package image writes container images for the tests, in the forms in which
+// WebAssembly is published: files in one plain tar layer, as a builder makes them
+// of a `FROM scratch` file; Wasm layers; artifacts; and indexes by platform.
 package image
 
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	_ "crypto/sha256" // go-digest uses what is linked in
 	"encoding/json"
 	"fmt"
@@ -26,16 +28,36 @@ type Image struct {
 	Name   string            // the whole reference, such as "docker.io/library/hello:latest"
 	Files  map[string]string // path in the image, absolute -> file to be read; mode 0755
 	Config v1.ImageConfig
+
+	// Platform is linux and the architecture of this program where it is empty.
+	Platform v1.Platform
+	// Wasm are layers that are a module each. An image without Files has no others.
+	Wasm []Wasm
+	// Artifact makes it one of the CNCF's form, of its Wasm layers alone.
+	Artifact bool
+	// Index makes it an index of these, whose names do not count; nothing else does.
+	Index []Image
 }
+
+// Wasm is a layer that is a module.
+type Wasm struct {
+	File      string // to be read
+	MediaType string // ArtifactLayer where it is empty
+	Title     string // org.opencontainers.image.title, if it is not empty
+}
+
+// The media types of the CNCF's artifacts.
+const (
+	ArtifactConfig = "application/vnd.wasm.config.v0+json"
+	ArtifactLayer  = "application/wasm"
+)
 
 // nameAnnotation is the one that containerd's importer takes an image's whole
 // name from; the spec's org.opencontainers.image.ref.name holds a mere tag.
 const nameAnnotation = "io.containerd.image.name"
 
 // Write writes an OCI image layout with the images as a tar stream, the form
-// that `ctr image import` reads. Equal images give equal bytes. They are for
-// linux and the architecture of this program: a Wasm module inside is just a
-// file, and this is the form that every engine unpacks.
+// that `ctr image import` reads. Equal images give equal bytes.
 func Write(w io.Writer, images ...Image) error {
 	l := &layout{tar: tar.NewWriter(w), written: map[digest.Digest]bool{}}
 	index := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex}
@@ -70,21 +92,45 @@ type layout struct {
 }
 
 func (l *layout) image(img Image) (v1.Descriptor, error) {
-	data, err := layer(img.Files)
-	if err != nil {
-		return v1.Descriptor{}, err
+	if img.Index != nil {
+		return l.index(img.Index)
 	}
-	layer, err := l.blob(v1.MediaTypeImageLayer, data)
-	if err != nil {
-		return v1.Descriptor{}, err
+	if img.Platform.OS == "" {
+		img.Platform = v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
 	}
-	platform := v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
-	config, err := l.json(v1.MediaTypeImageConfig, v1.Image{
-		Platform: platform,
-		Config:   img.Config,
-		// The layer is not compressed, so its digest is its diff id.
-		RootFS: v1.RootFS{Type: "layers", DiffIDs: []digest.Digest{layer.Digest}},
-	})
+	var layers []v1.Descriptor
+	diffIDs := []digest.Digest{} // an image of Wasm layers alone says [], not null
+	if len(img.Files) > 0 || len(img.Wasm) == 0 {
+		data, err := layer(img.Files)
+		if err != nil {
+			return v1.Descriptor{}, err
+		}
+		files, err := l.blob(v1.MediaTypeImageLayer, data)
+		if err != nil {
+			return v1.Descriptor{}, err
+		}
+		layers = append(layers, files)
+		diffIDs = append(diffIDs, files.Digest) // it is not compressed
+	}
+	for _, w := range img.Wasm {
+		module, err := l.wasm(w)
+		if err != nil {
+			return v1.Descriptor{}, err
+		}
+		layers = append(layers, module)
+	}
+
+	var config v1.Descriptor
+	var err error
+	if img.Artifact {
+		config, err = l.artifactConfig(img.Platform, layers)
+	} else {
+		config, err = l.json(v1.MediaTypeImageConfig, v1.Image{
+			Platform: img.Platform,
+			Config:   img.Config,
+			RootFS:   v1.RootFS{Type: "layers", DiffIDs: diffIDs},
+		})
+	}
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
@@ -92,10 +138,47 @@ func (l *layout) image(img Image) (v1.Descriptor, error) {
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: v1.MediaTypeImageManifest,
 		Config:    config,
-		Layers:    []v1.Descriptor{layer},
+		Layers:    layers,
 	})
-	manifest.Platform = &platform
+	manifest.Platform = &img.Platform
 	return manifest, err
+}
+
+func (l *layout) index(images []Image) (v1.Descriptor, error) {
+	index := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex}
+	for _, img := range images {
+		manifest, err := l.image(img)
+		if err != nil {
+			return v1.Descriptor{}, err
+		}
+		index.Manifests = append(index.Manifests, manifest)
+	}
+	return l.json(v1.MediaTypeImageIndex, index)
+}
+
+func (l *layout) wasm(w Wasm) (v1.Descriptor, error) {
+	data, err := os.ReadFile(w.File)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	d, err := l.blob(cmp.Or(w.MediaType, ArtifactLayer), data)
+	if w.Title != "" {
+		d.Annotations = map[string]string{v1.AnnotationTitle: w.Title}
+	}
+	return d, err
+}
+
+// artifactConfig writes what the CNCF's Wasm working group wants of a module.
+func (l *layout) artifactConfig(p v1.Platform, layers []v1.Descriptor) (v1.Descriptor, error) {
+	config := struct {
+		OS           string          `json:"os"`
+		Architecture string          `json:"architecture"`
+		LayerDigests []digest.Digest `json:"layerDigests"`
+	}{OS: p.OS, Architecture: p.Architecture}
+	for _, layer := range layers {
+		config.LayerDigests = append(config.LayerDigests, layer.Digest)
+	}
+	return l.json(ArtifactConfig, config)
 }
 
 func (l *layout) json(mediaType string, v any) (v1.Descriptor, error) {

@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -75,6 +77,54 @@ func TestWrite(t *testing.T) {
 	paths, contents := untar(t, layer)
 	if !slices.Equal(paths, []string{"app/", "app/m.wasm"}) || string(contents["app/m.wasm"]) != "module" {
 		t.Errorf("the layer holds %q", paths)
+	}
+}
+
+// TestForms writes an index of an artifact and of an image with Wasm layers.
+func TestForms(t *testing.T) {
+	module := filepath.Join(t.TempDir(), "m")
+	if err := os.WriteFile(module, []byte("module"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wasip1 := v1.Platform{OS: "wasip1", Architecture: "wasm"}
+	var out bytes.Buffer
+	err := Write(&out, Image{Name: "i:latest", Index: []Image{
+		{Platform: wasip1, Artifact: true, Wasm: []Wasm{{File: module}}},
+		{Wasm: []Wasm{{File: module, MediaType: "application/x", Title: "m.wasm"}}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, files := untar(t, out.Bytes())
+	read := func(d v1.Descriptor, into any) {
+		t.Helper()
+		if err := json.Unmarshal(files["blobs/sha256/"+d.Digest.Encoded()], into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var top, index v1.Index
+	if err := json.Unmarshal(files["index.json"], &top); err != nil {
+		t.Fatal(err)
+	}
+	read(top.Manifests[0], &index)
+	if len(index.Manifests) != 2 || !reflect.DeepEqual(index.Manifests[0].Platform, &wasip1) {
+		t.Fatalf("index %+v", index)
+	}
+	var artifact, layered v1.Manifest
+	read(index.Manifests[0], &artifact)
+	read(index.Manifests[1], &layered)
+	var config struct {
+		OS           string
+		LayerDigests []digest.Digest
+	}
+	read(artifact.Config, &config)
+	if artifact.Config.MediaType != ArtifactConfig || config.OS != "wasip1" ||
+		!slices.Equal(config.LayerDigests, []digest.Digest{digest.FromString("module")}) || artifact.Layers[0].MediaType != ArtifactLayer {
+		t.Errorf("artifact %+v with configuration %+v", artifact, config)
+	}
+	image := string(files["blobs/sha256/"+layered.Config.Digest.Encoded()])
+	if layer := layered.Layers[0]; layer.MediaType != "application/x" || layer.Annotations[v1.AnnotationTitle] != "m.wasm" || !strings.Contains(image, `"diff_ids":[]`) {
+		t.Errorf("image %+v with configuration %s", layered, image)
 	}
 }
 

@@ -1,0 +1,88 @@
+package oci
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+)
+
+// Prefix begins the names of this runtime's annotations. They are a pod's
+// settings, and count only where the administrator allows them.
+const Prefix = "io.containerd.wasm.v1."
+
+// AnnotationModule names the module or its function, in the form of the first
+// argument ("/app.wasm", "/app.wasm#function", "#function"). The arguments stay
+// as they are.
+const AnnotationModule = "module"
+
+// annotations are all that there are.
+var annotations = []string{AnnotationModule}
+
+// CheckAnnotation says whether there is an annotation of that name, without
+// Prefix, for the administrator to allow.
+func CheckAnnotation(name string) error {
+	if !slices.Contains(annotations, name) {
+		return fmt.Errorf("there is no annotation %s%s; known are: %s: %w",
+			Prefix, name, strings.Join(annotations, ", "), errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+// What crun and the images made for it call Wasm. They only say what the
+// container is, so nobody has to allow them.
+const (
+	crunHandler = "run.oci.handler"
+	crunVariant = "module.wasm.image/variant"
+)
+
+// told is what annotations say.
+type told struct {
+	entry entry
+	wasm  bool
+}
+
+// readAnnotations reads the annotations of a runtime spec, of which those in
+// allowed count. One that does not count is an error: somebody believes that it
+// does.
+func readAnnotations(spec map[string]string, allowed []string) (t told, err error) {
+	for _, key := range slices.Sorted(maps.Keys(spec)) {
+		name, ours := strings.CutPrefix(key, Prefix)
+		if !ours {
+			continue
+		}
+		if !slices.Contains(annotations, name) {
+			return told{}, fmt.Errorf("annotation %s: there is none of this name; known are: %s: %w",
+				quote(key), strings.Join(annotations, ", "), errdefs.ErrInvalidArgument)
+		}
+		if !slices.Contains(allowed, name) {
+			return told{}, fmt.Errorf("annotation %s: not allowed; the administrator allows it in the runtime's options, by Annotations = [%q]: %w",
+				quote(key), name, errdefs.ErrPermissionDenied)
+		}
+	}
+	if value, ok := spec[Prefix+AnnotationModule]; ok {
+		if value == "" {
+			return told{}, fmt.Errorf("annotation %q: empty; write path.wasm, path.wasm#function or #function: %w",
+				Prefix+AnnotationModule, errdefs.ErrInvalidArgument)
+		}
+		if t.entry, err = parseEntry(fmt.Sprintf("annotation %q", Prefix+AnnotationModule), value); err != nil {
+			return told{}, err
+		}
+	}
+
+	for key, values := range map[string][]string{
+		crunHandler: {"wasm"},
+		crunVariant: {"compat", "compat-smart"},
+	} {
+		value, ok := spec[key]
+		if ok && !slices.Contains(values, value) {
+			return told{}, fmt.Errorf("annotation %q: %s is not understood; this runtime knows %s: %w",
+				key, quote(value), strings.Join(values, " and "), errdefs.ErrInvalidArgument)
+		}
+	}
+	// The smart variant is Wasm only where the file looks like it.
+	t.wasm = spec[crunHandler] == "wasm" || spec[crunVariant] == "compat"
+	return t, nil
+}
