@@ -28,16 +28,12 @@ type Daemon struct {
 }
 
 // config is in version 2 of the format, which every containerd from 1.6 on
-// reads. It has no CRI and so no pod sandbox controller. NRI and the
-// snapshotters of other filesystems only cost time and log lines here.
+// reads. NRI and the snapshotters of other filesystems only cost time and log
+// lines here.
 const config = `version = 2
 root = %[1]q
 state = %[2]q
-disabled_plugins = [
-  'io.containerd.grpc.v1.cri',
-  'io.containerd.cri.v1.images',
-  'io.containerd.cri.v1.runtime',
-  'io.containerd.podsandbox.controller.v1.podsandbox',
+disabled_plugins = [%[5]s
   'io.containerd.nri.v1.nri',
   'io.containerd.snapshotter.v1.aufs',
   'io.containerd.snapshotter.v1.blockfile',
@@ -53,10 +49,46 @@ disabled_plugins = [
   address = %[4]q
 `
 
+// noCRI are the plugins that Kubernetes' CRI consists of.
+const noCRI = `
+  'io.containerd.grpc.v1.cri',
+  'io.containerd.cri.v1.images',
+  'io.containerd.cri.v1.runtime',
+  'io.containerd.podsandbox.controller.v1.podsandbox',`
+
+// criConfig has pods of an image that is there, all of them Wasm, and no network
+// for them. What it turns off, a machine of the tests may not have.
+const criConfig = `[plugins.'io.containerd.grpc.v1.cri']
+  sandbox_image = %[2]q
+  disable_apparmor = true
+  restrict_oom_score_adj = true
+  enable_unprivileged_ports = false
+  enable_unprivileged_icmp = false
+  [plugins.'io.containerd.grpc.v1.cri'.containerd]
+    default_runtime_name = 'wasm'
+    [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.wasm]
+      runtime_type = 'io.containerd.wasm.v1'
+  [plugins.'io.containerd.grpc.v1.cri'.cni]
+    conf_dir = %[1]q
+`
+
+// CRINamespace is the containerd namespace of Kubernetes.
+const CRINamespace = "k8s.io"
+
 // Start starts containerd from path, a list of folders as in $PATH that is
-// also searched for shims, and waits until it answers or ctx ends. The caller
-// stops it with Stop.
+// also searched for shims, and waits until it answers or ctx ends. It has no CRI.
+// The caller stops it with Stop.
 func Start(ctx context.Context, dir, path, namespace string) (*Daemon, error) {
+	return start(ctx, dir, path, namespace, noCRI, "")
+}
+
+// StartCRI is Start for a containerd that serves CRI, whose pods' own image is
+// pause.
+func StartCRI(ctx context.Context, dir, path, pause string) (*Daemon, error) {
+	return start(ctx, dir, path, CRINamespace, "", fmt.Sprintf(criConfig, dir, pause))
+}
+
+func start(ctx context.Context, dir, path, namespace, disabled, more string) (*Daemon, error) {
 	path, err := absolute(path)
 	if err != nil {
 		return nil, err
@@ -66,7 +98,7 @@ func Start(ctx context.Context, dir, path, namespace string) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf(config, d.Root(), d.State(), d.Address(), d.Address()+".ttrpc")
+	text := fmt.Sprintf(config, d.Root(), d.State(), d.Address(), d.Address()+".ttrpc", disabled) + more
 	file := filepath.Join(dir, "config.toml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err

@@ -21,10 +21,10 @@ import (
 // right one, or there is an error.
 
 // empty is a configuration that says nothing, as ORAS writes it.
-func empty(t *testing.T) v1.Descriptor { return blob(t, v1.MediaTypeEmptyJSON, []byte("{}")) }
+func empty(t testing.TB) v1.Descriptor { return blob(t, v1.MediaTypeEmptyJSON, []byte("{}")) }
 
 // module is a layer that no other is like.
-func module(t *testing.T) v1.Descriptor {
+func module(t testing.TB) v1.Descriptor {
 	return blob(t, image.ArtifactLayer, []byte("\x00asm\x01\x00\x00\x00"+newName()))
 }
 
@@ -32,7 +32,7 @@ func containerOf(image string) containers.Container { return containers.Containe
 
 // kubernetes is the record that CRI makes of a container: configuration is the
 // image's id; asked is the image as the pod has it, since containerd 2.0.
-func kubernetes(t *testing.T, image string, configuration v1.Descriptor, asked string) containers.Container {
+func kubernetes(t testing.TB, image string, configuration v1.Descriptor, asked string) containers.Container {
 	t.Helper()
 	value, err := json.Marshal(map[string]any{"Version": "v1", "Metadata": map[string]any{
 		"ImageRef": configuration.Digest,
@@ -48,7 +48,7 @@ func kubernetes(t *testing.T, image string, configuration v1.Descriptor, asked s
 	return c
 }
 
-func wantLayer(t *testing.T, m oci.Module, err error, want v1.Descriptor) {
+func wantLayer(t testing.TB, m oci.Module, err error, want v1.Descriptor) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func wantLayer(t *testing.T, m oci.Module, err error, want v1.Descriptor) {
 	}
 }
 
-func wantFile(t *testing.T, m oci.Module, err error, note string) {
+func wantFile(t testing.TB, m oci.Module, err error, note string) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,5 @@
 // Package images asks package oci, over the socket of a real containerd, what
-// containers of images of every form run. It runs no container.
+// containers of images of every form run. It runs none of them.
 //
 // The environment is that of package e2e.
 package images
@@ -36,12 +36,23 @@ import (
 
 const wasmRuntime = "io.containerd.wasm.v1"
 
-// What every test uses; TestMain sets it and nothing changes it later.
+// What every test uses: a containerd without CRI, but for the time of
+// TestKubernetes. CRI writes into image records by itself.
 var (
 	engine *daemon.Daemon
 	client *containerd.Client
 	stores *oci.Images
 )
+
+// use makes d what the tests use.
+func use(d *daemon.Daemon) (err error) {
+	engine = d
+	if client, err = containerd.New(d.Address(), containerd.WithDefaultNamespace(d.Namespace)); err != nil {
+		return err
+	}
+	stores, err = oci.NewImages(d.Address(), d.Namespace)
+	return err
+}
 
 func TestMain(m *testing.M) {
 	dir := isolate.Enter("images")
@@ -60,30 +71,24 @@ func run(m *testing.M, dir string) (code int, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	engine, err = daemon.Start(ctx, dir, path, filepath.Base(dir))
+	d, err := daemon.Start(ctx, dir, path, filepath.Base(dir))
 	if err != nil {
 		return 1, err
 	}
-	defer func() { err = errors.Join(err, engine.Stop()) }()
-	client, err = containerd.New(engine.Address(), containerd.WithDefaultNamespace(engine.Namespace))
-	if err != nil {
+	defer func() { err = errors.Join(err, d.Stop()) }()
+	if err := use(d); err != nil {
 		return 1, err
 	}
-	defer client.Close()
-	stores, err = oci.NewImages(engine.Address(), engine.Namespace)
-	if err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, stores.Close()) }()
-	return m.Run(), nil
+	code = m.Run()
+	return code, errors.Join(client.Close(), stores.Close())
 }
 
-func namespaced(t *testing.T) context.Context {
+func namespaced(t testing.TB) context.Context {
 	return namespaces.WithNamespace(t.Context(), engine.Namespace)
 }
 
 // guest is the file of a guest, and its digest.
-func guest(t *testing.T, name string) (file string, d digest.Digest) {
+func guest(t testing.TB, name string) (file string, d digest.Digest) {
 	t.Helper()
 	file = filepath.Join(os.Getenv("E2E_GUESTS"), name+".wasm")
 	data, err := os.ReadFile(file)
@@ -99,7 +104,7 @@ var lastName atomic.Int64
 func newName() string { return fmt.Sprintf("test.local/app-%d:1", lastName.Add(1)) }
 
 // ctr runs ctr, which shall succeed.
-func ctr(t *testing.T, args ...string) string {
+func ctr(t testing.TB, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
@@ -111,7 +116,7 @@ func ctr(t *testing.T, args ...string) string {
 }
 
 // imported has ctr import an image; flags are ctr's.
-func imported(t *testing.T, img image.Image, flags ...string) {
+func imported(t testing.TB, img image.Image, flags ...string) {
 	t.Helper()
 	var archive bytes.Buffer
 	if err := image.Write(&archive, img); err != nil {
@@ -126,7 +131,7 @@ func imported(t *testing.T, img image.Image, flags ...string) {
 
 // created has ctr create a container of an image, and returns what the resolver
 // makes of it.
-func created(t *testing.T, img string, args ...string) (oci.Module, error) {
+func created(t testing.TB, img string, args ...string) (oci.Module, error) {
 	t.Helper()
 	id := fmt.Sprintf("c%d", lastName.Add(1))
 	ctr(t, append([]string{"container", "create", "--runtime", wasmRuntime, img, id}, args...)...)
@@ -143,7 +148,7 @@ func created(t *testing.T, img string, args ...string) (oci.Module, error) {
 }
 
 // record makes the record of a container, as an engine other than ctr has it.
-func record(t *testing.T, c containers.Container) string {
+func record(t testing.TB, c containers.Container) string {
 	t.Helper()
 	c.ID = fmt.Sprintf("c%d", lastName.Add(1))
 	c.Runtime.Name = wasmRuntime
@@ -167,19 +172,19 @@ func record(t *testing.T, c containers.Container) string {
 }
 
 // resolve is what the shim asks in Create, of a container with these arguments.
-func resolve(t *testing.T, id string, args ...string) (oci.Module, error) {
+func resolve(t testing.TB, id string, args ...string) (oci.Module, error) {
 	t.Helper()
 	return resolveWith(t, stores, id, args...)
 }
 
-func resolveWith(t *testing.T, stores *oci.Images, id string, args ...string) (oci.Module, error) {
+func resolveWith(t testing.TB, stores *oci.Images, id string, args ...string) (oci.Module, error) {
 	t.Helper()
 	spec := &runtimespec.Spec{Process: &runtimespec.Process{Args: args, Cwd: "/"}}
 	return oci.Container{ID: id, Spec: spec, Images: stores}.Module(t.Context())
 }
 
 // blob puts data into the content store, with labels that keep its children.
-func blob(t *testing.T, mediaType string, data []byte, children ...v1.Descriptor) v1.Descriptor {
+func blob(t testing.TB, mediaType string, data []byte, children ...v1.Descriptor) v1.Descriptor {
 	t.Helper()
 	d := v1.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
 	labels := map[string]string{"containerd.io/gc.root": "test"}
@@ -199,7 +204,7 @@ func blob(t *testing.T, mediaType string, data []byte, children ...v1.Descriptor
 	return d
 }
 
-func jsonBlob(t *testing.T, mediaType string, v any, children ...v1.Descriptor) v1.Descriptor {
+func jsonBlob(t testing.TB, mediaType string, v any, children ...v1.Descriptor) v1.Descriptor {
 	t.Helper()
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -208,7 +213,7 @@ func jsonBlob(t *testing.T, mediaType string, v any, children ...v1.Descriptor) 
 	return blob(t, mediaType, data, children...)
 }
 
-func manifest(t *testing.T, config v1.Descriptor, layers ...v1.Descriptor) v1.Descriptor {
+func manifest(t testing.TB, config v1.Descriptor, layers ...v1.Descriptor) v1.Descriptor {
 	t.Helper()
 	return jsonBlob(t, v1.MediaTypeImageManifest, v1.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2},
@@ -218,7 +223,7 @@ func manifest(t *testing.T, config v1.Descriptor, layers ...v1.Descriptor) v1.De
 	}, append([]v1.Descriptor{config}, layers...)...)
 }
 
-func index(t *testing.T, manifests ...v1.Descriptor) v1.Descriptor {
+func index(t testing.TB, manifests ...v1.Descriptor) v1.Descriptor {
 	t.Helper()
 	return jsonBlob(t, v1.MediaTypeImageIndex, v1.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2},
@@ -228,7 +233,7 @@ func index(t *testing.T, manifests ...v1.Descriptor) v1.Descriptor {
 }
 
 // tag points a reference to something.
-func tag(t *testing.T, name string, target v1.Descriptor) {
+func tag(t testing.TB, name string, target v1.Descriptor) {
 	t.Helper()
 	ctx := namespaced(t)
 	img := images.Image{Name: name, Target: v1.Descriptor{MediaType: target.MediaType, Digest: target.Digest, Size: target.Size}}
@@ -242,7 +247,7 @@ func tag(t *testing.T, name string, target v1.Descriptor) {
 }
 
 // copied is the content of a layer.
-func copied(t *testing.T, l *oci.Layer) []byte {
+func copied(t testing.TB, l *oci.Layer) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	if err := stores.Copy(t.Context(), l, &out); err != nil {
@@ -253,7 +258,7 @@ func copied(t *testing.T, l *oci.Layer) []byte {
 
 // wantError checks an error of the resolver's: what it says, and that no
 // character of it could be taken for a command by a terminal.
-func wantError(t *testing.T, err error, is func(error) bool, parts ...string) {
+func wantError(t testing.TB, err error, is func(error) bool, parts ...string) {
 	t.Helper()
 	if err == nil {
 		t.Fatal("it was not refused")

@@ -21,13 +21,13 @@ import (
 const hostile = "\x1b[2J\r\n\x00evil"
 
 // wasmImage is an image of the form with an ordinary configuration.
-func wasmImage(t *testing.T, configuration string, layers ...v1.Descriptor) v1.Descriptor {
+func wasmImage(t testing.TB, configuration string, layers ...v1.Descriptor) v1.Descriptor {
 	t.Helper()
 	return manifest(t, blob(t, v1.MediaTypeImageConfig, []byte(configuration)), layers...)
 }
 
 // artifact is one of the CNCF's form.
-func artifact(t *testing.T, configuration string, layers ...v1.Descriptor) v1.Descriptor {
+func artifact(t testing.TB, configuration string, layers ...v1.Descriptor) v1.Descriptor {
 	t.Helper()
 	return manifest(t, blob(t, image.ArtifactConfig, []byte(configuration)), layers...)
 }
@@ -178,7 +178,7 @@ func TestBigIndex(t *testing.T) {
 }
 
 // damage changes a blob in containerd's content store, behind its back.
-func damage(t *testing.T, d v1.Descriptor, change func(data []byte) []byte) {
+func damage(t testing.TB, d v1.Descriptor, change func(data []byte) []byte) {
 	t.Helper()
 	file := filepath.Join(engine.Root(), "io.containerd.content.v1.content/blobs/sha256", d.Digest.Encoded())
 	data, err := os.ReadFile(file)
