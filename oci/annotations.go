@@ -25,8 +25,8 @@ var annotations = []string{AnnotationModule}
 // Prefix, for the administrator to allow.
 func CheckAnnotation(name string) error {
 	if !slices.Contains(annotations, name) {
-		return fmt.Errorf("there is no annotation %s%s; known are: %s: %w",
-			Prefix, name, strings.Join(annotations, ", "), errdefs.ErrInvalidArgument)
+		return fmt.Errorf("there is no annotation %s; known are: %s: %w",
+			quote(Prefix+name), strings.Join(annotations, ", "), errdefs.ErrInvalidArgument)
 	}
 	return nil
 }

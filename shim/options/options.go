@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
 	runcoptions "github.com/containerd/containerd/api/types/runc/options"
 	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
 	"github.com/containerd/typeurl/v2"
@@ -37,6 +38,9 @@ type Options struct {
 	// CompileTimeout bounds how long a module may take to compile; 0 is
 	// DefaultCompileTimeout.
 	CompileTimeout Duration `toml:"CompileTimeout"`
+	// Annotations are the names, without oci.Prefix, of the annotations by which a
+	// pod may choose what it runs.
+	Annotations []string `toml:"Annotations"`
 }
 
 // Defaults of the options.
@@ -128,6 +132,11 @@ func fromTOML(source string, data []byte) (Options, error) {
 	err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(&o)
 	if err == nil && o.CacheDir != "" && !path.IsAbs(o.CacheDir) {
 		return Options{}, fmt.Errorf("runtime options: %s: CacheDir: %q is not an absolute path", source, o.CacheDir)
+	}
+	for _, name := range o.Annotations {
+		if unknown := oci.CheckAnnotation(name); err == nil && unknown != nil {
+			return Options{}, fmt.Errorf("runtime options: %s: Annotations: %w", source, unknown)
+		}
 	}
 	if err == nil {
 		return o, nil

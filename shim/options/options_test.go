@@ -3,6 +3,7 @@ package options
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,10 @@ func TestFromAny(t *testing.T) {
 			pack(t, &runtimeoptions.Options{ConfigBody: []byte("CacheDir = '/c'\nCacheSize = '64MiB'\nCompileTimeout = '1m30s'\n")}),
 			Options{CacheDir: "/c", CacheSize: 64 << 20, CompileTimeout: Duration(90 * time.Second)},
 		},
+		"annotations": {
+			pack(t, &runtimeoptions.Options{ConfigBody: []byte("Annotations = ['module']\n")}),
+			Options{Annotations: []string{"module"}},
+		},
 		"runc's": {
 			pack(t, &runcoptions.Options{SystemdCgroup: true, ShimCgroup: "/s", IoUid: 1, IoGid: 2, BinaryName: "runc", Root: "/run/runc"}),
 			Options{SystemdCgroup: true, ShimCgroup: "/s"},
@@ -64,7 +69,7 @@ func TestFromAny(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got != c.want {
+			if !reflect.DeepEqual(got, c.want) {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
 		})
@@ -86,6 +91,7 @@ func TestFromAnyRefuses(t *testing.T) {
 		"a size without sense": {pack(t, &runtimeoptions.Options{ConfigBody: []byte("CacheSize = 'much'")}), `"much" is not a size`},
 		"no room":              {pack(t, &runtimeoptions.Options{ConfigBody: []byte("CacheSize = '0'")}), `"0" is not a size`},
 		"no time":              {pack(t, &runtimeoptions.Options{ConfigBody: []byte("CompileTimeout = '-1s'")}), `"-1s" is not a duration`},
+		"no such annotation":   {pack(t, &runtimeoptions.Options{ConfigBody: []byte(`Annotations = ["modul\u001b"]`)}), `Annotations: there is no annotation "io.containerd.wasm.v1.modul\x1b"`},
 		"relative":             {pack(t, &runtimeoptions.Options{ConfigBody: []byte("CacheDir = 'cache'")}), `CacheDir: "cache" is not an absolute path`},
 		"not TOML":             {pack(t, &runtimeoptions.Options{ConfigBody: []byte("{")}), "config_body: line 1"},
 		"absent file":          {pack(t, &runtimeoptions.Options{ConfigPath: absent}), absent},
