@@ -34,7 +34,7 @@ type request struct {
 
 // patience is how long a container waits for another that compiles the same
 // module. The other may have next to no processor time, and by intent.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // artifact is a file with an artifact, opened for reading.
 type artifact struct {

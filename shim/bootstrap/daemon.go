@@ -58,7 +58,7 @@ func newTaskService(ic *plugin.InitContext) (_ any, err error) {
 		log.G(ic.Context).WithError(err).Warn("the kernel may end this shim before containerd when memory runs out")
 	}
 	checkTracing(ic.Context)
-	service, err := task.New(ic.Context, publisher, sd)
+	service, err := task.New(ic.Context, ic.Properties[plugins.PropertyGRPCAddress], publisher, sd)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/bundle"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/options"
 	"github.com/containerd/errdefs"
@@ -25,6 +26,7 @@ type container struct {
 	mounted bool     // the bundle's rootfs has been mounted by us
 	layers  []string // the directories of that where it is an overlay
 	group   group
+	module  oci.Module // of the first process
 	init    *process
 	log     *log.Entry
 	oom     oomReporter

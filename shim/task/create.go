@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/cgroups"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/bundle"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/options"
@@ -70,10 +71,11 @@ func (s *service) create(ctx context.Context, c *container, r *taskAPI.CreateTas
 	c.log = c.log.WithFields(podFields(c.spec))
 	c.init = newProcess(c, "", c.spec, streams{r.Stdin, r.Stdout, r.Stderr, r.Terminal})
 	cfg := sandbox.Config{Rootfs: rootfsPath(c.bundle, c.spec)}
-	if cfg.Module, err = c.init.module(); err != nil {
+	source := oci.Container{ID: c.id, Spec: c.spec, Annotations: c.options.Annotations, Images: s.images}
+	if c.module, err = source.Module(ctx); err != nil {
 		return l, err
 	}
-	c.log = c.log.WithField("module", cfg.Module.Args[0])
+	c.log = c.log.WithField("module", c.module.Args[0])
 	if r.Terminal != c.spec.Process.Terminal {
 		return l, fmt.Errorf("process.terminal is %v, but the request to create the container says %v: %w", c.spec.Process.Terminal, r.Terminal, errdefs.ErrInvalidArgument)
 	}
@@ -104,7 +106,7 @@ func (s *service) create(ctx context.Context, c *container, r *taskAPI.CreateTas
 	if c.init.stdio, err = s.openStdio(ctx, c.init); err != nil {
 		return l, err
 	}
-	l, err = s.launch(ctx, c.init, c.init.stdio, cfg, c.group.Add)
+	l, err = s.launch(ctx, c.init, c.module, c.init.stdio, cfg, c.group.Add)
 	if err != nil {
 		return l, err
 	}

@@ -103,14 +103,14 @@ func (s *service) startOther(ctx context.Context, p *process) (*taskAPI.StartRes
 // makeOther makes the process, blocked and with its module loaded.
 func (s *service) makeOther(ctx context.Context, p *process) (io *stdio, made launched, err error) {
 	c := p.container
-	var cfg sandbox.Config
-	if cfg.Module, err = p.module(); err != nil {
+	module, err := c.module.Another(p.spec)
+	if err != nil {
 		return nil, made, err
 	}
 	if io, err = s.openStdio(ctx, p); err != nil {
 		return nil, made, err
 	}
-	made, err = s.launch(ctx, p, io, cfg, func(pid int) error {
+	made, err = s.launch(ctx, p, module, io, sandbox.Config{}, func(pid int) error {
 		if err := c.group.Join(pid); err != nil {
 			return err
 		}

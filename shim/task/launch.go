@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,15 +30,9 @@ type launched struct {
 	exited <-chan runc.Exit
 }
 
-// module says what the process runs.
-func (p *process) module() (sandbox.Module, error) {
-	m, err := oci.Resolve(p.spec)
-	return sandbox.Module{Paths: m.Paths, Function: m.Function, Args: m.Args}, err
-}
-
 // launch makes a process with the standard streams io. enter puts it into the
 // container's cgroup, in which it then does all its work.
-func (s *service) launch(ctx context.Context, p *process, io *stdio, cfg sandbox.Config, enter func(pid int) error) (l launched, err error) {
+func (s *service) launch(ctx context.Context, p *process, module oci.Module, io *stdio, cfg sandbox.Config, enter func(pid int) error) (l launched, err error) {
 	cfg.ID, cfg.Spec = p.container.id, p.spec
 	cfg.Stdin, cfg.Stdout, cfg.Stderr = io.theirs()
 	cfg.Terminal = p.streams.terminal
@@ -45,6 +40,10 @@ func (s *service) launch(ctx context.Context, p *process, io *stdio, cfg sandbox
 	cfg.RootfsLayers = p.container.layers
 	cfg.CacheDir, cfg.CacheSize = p.container.options.Cache()
 	cfg.CompileTimeout = p.container.options.CompileLimit()
+	cfg.Module = sandbox.Module{Paths: module.Paths, Function: module.Function, Args: module.Args}
+	if module.Layer != nil {
+		cfg.Module.Name, cfg.Layer = module.Layer.String(), s.layer(module.Layer, cfg.CacheDir)
+	}
 	cfg.Warn = func(err error) { p.log().Warn(err) }
 	var inside guest
 	kills := uint64(0)
@@ -79,6 +78,10 @@ func (s *service) launch(ctx context.Context, p *process, io *stdio, cfg sandbox
 		return l, nil
 	}
 	l.guest = nil
+	// As the sandbox process says it of a module that is nowhere.
+	if module.Note != "" && strings.Contains(err.Error(), "no such file or directory in the container") {
+		err = fmt.Errorf("%w; %s", err, module.Note)
+	}
 	if errors.Is(err, sandbox.ErrEnded) || errors.Is(err, sandbox.ErrCompilerEnded) {
 		err = p.container.explainEnd(l.exited, kills, err)
 	}

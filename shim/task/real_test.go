@@ -74,7 +74,7 @@ func newReal(t *testing.T) *real {
 	cacheDir := t.TempDir() // before the cleanup below, so as to outlive it
 	_, sd := shutdown.WithShutdown(t.Context())
 	publisher := &recorder{}
-	made, err := New(namespaces.WithNamespace(t.Context(), "test"), publisher, sd)
+	made, err := New(namespaces.WithNamespace(t.Context(), "test"), "", publisher, sd)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,10 @@ import (
 	"syscall"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/cgroups"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox"
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 	"github.com/containerd/containerd/v2/pkg/sys/reaper"
@@ -33,6 +35,9 @@ type service struct {
 	shutdown shutdown.Service
 	// streaming has the streams that come over the Streaming API.
 	streaming *streaming
+	// images is where modules that are layers come from; nil where containerd's
+	// address is not known.
+	images *oci.Images
 
 	// mu guards what follows and is never held across work that can take time:
 	// a daemon that has come back asks about every container within seconds.
@@ -50,12 +55,25 @@ var _ taskAPI.TTRPCTaskService = (*service)(nil)
 
 // New returns the Task service and starts to forward its events to publisher,
 // which it closes at shutdown once they are out. ctx carries the namespace and
-// the logger.
+// the logger. address is that of containerd's gRPC socket, empty under an engine
+// that does not tell it.
 //
 // The service learns of the exits of its processes from containerd's reaper,
 // which the shim library feeds; nobody else may wait for the shim's children.
-func New(ctx context.Context, publisher shim.Publisher, sd shutdown.Service) (shim.TTRPCService, error) {
-	return newService(ctx, publisher, sd, linux{}, reaper.Default.Subscribe()), nil
+func New(ctx context.Context, address string, publisher shim.Publisher, sd shutdown.Service) (shim.TTRPCService, error) {
+	s := newService(ctx, publisher, sd, linux{}, reaper.Default.Subscribe())
+	if address == "" {
+		return s, nil
+	}
+	namespace, err := namespaces.NamespaceRequired(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.images, err = oci.NewImages(address, namespace); err != nil {
+		return nil, err
+	}
+	sd.RegisterCallback(func(context.Context) error { return s.images.Close() })
+	return s, nil
 }
 
 func newService(ctx context.Context, publisher shim.Publisher, sd shutdown.Service, b backend, reaped <-chan runc.Exit) *service {
