@@ -28,23 +28,25 @@ var environment = []string{
 	"GODEBUG=asyncpreemptoff=1,containermaxprocs=0,updatemaxprocs=0,decoratemappings=0",
 }
 
-// program returns the path of the sandbox process's program.
-var program = sync.OnceValues(func() (string, error) {
+// programDir opens the folder of the sandbox process's program. It is a read-only
+// mount, because a guest gets at the file by which it is executed, /proc/self/exe,
+// and that is a file of the host which belongs to user 0.
+var programDir = sync.OnceValues(func() (*os.File, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	path := filepath.Join(filepath.Dir(self), programName)
 	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%s must be beside %s: install both programs in one folder: %w", programName, self, err)
+		return nil, fmt.Errorf("%s must be beside %s: install both programs in one folder: %w", programName, self, err)
 	}
-	return path, nil
+	return jail.OpenReadonly(filepath.Dir(self))
 })
 
 // start starts the process with the namespaces of the spec, new ones by clone
 // flags and given ones by joining them. The pidfd is -1 where the kernel has none.
 func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
-	path, err := program()
+	dir, err := programDir()
 	if err != nil {
 		return 0, -1, err
 	}
@@ -74,7 +76,7 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 	argv := append([]string{programName}, cfg.Module.Args...)
 
 	fork := func() (err error) {
-		pid, pidfd, err = forkExec(cfg, path, argv, files, cloneFlags, cgroup)
+		pid, pidfd, err = forkExec(cfg, dir, argv, files, cloneFlags, cgroup)
 		return err
 	}
 	user, joinsUser := join.take(syscall.CLONE_NEWUSER)
@@ -82,7 +84,7 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 	defer user.close()
 	defer mount.close()
 	if joinsUser || joinsMount {
-		program, err := os.Open(path)
+		program, err := os.Open(inDir(dir, programName))
 		if err != nil {
 			return 0, -1, err
 		}
@@ -105,7 +107,7 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 	}
 	err = onForkThread(join, func() error {
 		if err := fork(); err != nil {
-			return fmt.Errorf("starting %s: %w", path, err)
+			return fmt.Errorf("starting %s: %w", filepath.Join(dir.Name(), programName), err)
 		}
 		return nil
 	})
@@ -128,7 +130,7 @@ func namespacesFor(cfg *Config) (cloneFlags uintptr, join namespaces, err error)
 }
 
 // forkExec starts a process in new namespaces. It must run on the fork thread.
-func forkExec(cfg *Config, path string, argv []string, files []uintptr, cloneFlags uintptr, cgroup int) (pid, pidfd int, err error) {
+func forkExec(cfg *Config, dir *os.File, argv []string, files []uintptr, cloneFlags uintptr, cgroup int) (pid, pidfd int, err error) {
 	pidfd = -1
 	// Where there is a controlling terminal, it is descriptor 0.
 	sys := &syscall.SysProcAttr{Cloneflags: cloneFlags, Setsid: true, Setctty: cfg.Terminal, PidFD: &pidfd}
@@ -142,8 +144,16 @@ func forkExec(cfg *Config, path string, argv []string, files []uintptr, cloneFla
 		sys.GidMappingsEnableSetgroups = true
 		sys.Credential = &syscall.Credential{}
 	}
-	pid, err = syscall.ForkExec(path, argv, &syscall.ProcAttr{Dir: "/", Env: environment, Files: files, Sys: sys})
+	// The child goes into the folder first, and then moves descriptors, which may
+	// take that of the folder. It leaves when it enters its root file system.
+	attr := &syscall.ProcAttr{Dir: inDir(dir, "."), Env: environment, Files: files, Sys: sys}
+	pid, err = syscall.ForkExec(programName, argv, attr)
 	return pid, pidfd, err
+}
+
+// inDir is the path of a file below an open folder.
+func inDir(dir *os.File, name string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name)
 }
 
 func idMappings(mappings []specs.LinuxIDMapping) []syscall.SysProcIDMap {

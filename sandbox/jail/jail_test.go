@@ -332,5 +332,5 @@ func TestJoinedNamespaces(t *testing.T) {
 		t.Errorf("/proc of the joined pid namespace holds %v", got)
 	}
 	// The neighbour has the same user and yet its memory is out of reach.
-	second.refuses("openrw", "/proc/1/mem", unix.EACCES, unix.EPERM)
+	second.refuses("read", "/proc/1/mem", unix.EACCES, unix.EPERM)
 }

@@ -224,12 +224,16 @@ func TestProc(t *testing.T) {
 	addFiles(t, filepath.Dir(view), map[string]string{"meminfo": "mine"})
 	b := enter(t, withMounts(specs.Mount{Destination: "/proc/meminfo", Type: "bind", Source: view, Options: []string{"ro"}}), newRootfs(t, nil))
 	b.reads("/proc/meminfo", "mine")
+	b.refuses("openrw", "/proc/self/comm", unix.EROFS)
+	// The memory is there too, and the number of a thread that came later.
+	b.refuses("openrw", "/proc/2/mem", unix.EROFS)
 
 	t.Run("of the host", func(t *testing.T) {
 		spec := newSpec()
 		spec.Linux.Namespaces = slices.DeleteFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.PIDNamespace })
 		spec.Mounts[0] = specs.Mount{Destination: "/proc", Type: "bind", Source: "/proc", Options: []string{"rbind"}}
 		b := enter(t, spec, newRootfs(t, nil))
+		b.refuses("openrw", "/proc/self/comm", unix.EROFS)
 		if st := b.must("stat", "/proc/self/mem", "").Stat; st.Rdev != unix.Mkdev(1, 3) {
 			t.Errorf("/proc/self/mem is open: device %d", st.Rdev)
 		}
