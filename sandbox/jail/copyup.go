@@ -9,8 +9,8 @@ import (
 )
 
 // copyUp fills the new tmpfs mnt with what the directory it will cover holds,
-// and gives its root that directory's owner. Hard links become copies;
-// extended attributes are left behind.
+// and gives its root that directory's owner. Hard links become copies; extended
+// attributes are left behind, and so are devices, which an image cannot bring.
 func copyUp(dir, mnt int, st unix.Stat_t) error {
 	if err := unix.Fchownat(mnt, "", int(st.Uid), int(st.Gid), unix.AT_EMPTY_PATH); err != nil {
 		return err
@@ -56,8 +56,10 @@ func copyEntry(from, to int, name string) error {
 		if n, err = unix.Readlinkat(from, name, target); err == nil {
 			err = unix.Symlinkat(string(target[:n]), to, name)
 		}
+	case unix.S_IFCHR, unix.S_IFBLK:
+		return nil
 	default:
-		err = unix.Mknodat(to, name, st.Mode, int(st.Rdev))
+		err = unix.Mknodat(to, name, st.Mode, 0)
 	}
 	if err != nil {
 		return err
@@ -98,6 +100,13 @@ func copyFile(from, to int, name string) error {
 	}
 	in := os.NewFile(uintptr(src), name)
 	defer in.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(src, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return unix.ESTALE // replaced meanwhile, and a device has no end
+	}
 	dst, err := unix.Openat(to, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err

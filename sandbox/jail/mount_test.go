@@ -185,6 +185,11 @@ func TestTmpfs(t *testing.T) {
 	if err := os.Chmod(filepath.Join(rootfs, "data/dir/file"), os.ModeSetuid|0o750); err != nil {
 		t.Fatal(err)
 	}
+	for name, mode := range map[string]uint32{"fifo": unix.S_IFIFO, "socket": unix.S_IFSOCK, "disk": unix.S_IFBLK, "null": unix.S_IFCHR} {
+		if err := unix.Mknod(filepath.Join(rootfs, "data", name), mode|0o666, int(unix.Mkdev(1, 3))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	spec := withMounts(
 		specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"size=64k", "noexec"}},
 		specs.Mount{Destination: "/data", Type: "tmpfs", Source: "tmpfs", Options: []string{"tmpcopyup"}},
@@ -208,6 +213,9 @@ func TestTmpfs(t *testing.T) {
 	}
 	if st := b.must("stat", "/data", "").Stat; st.Uid != 33 || st.Gid != 34 || st.Mode&0o7777 != 0o755 {
 		t.Errorf("/data has mode %o and owner %d:%d", st.Mode, st.Uid, st.Gid)
+	}
+	if got := b.must("list", "/data", "").List; !slices.Equal(got, []string{"absolute", "dir", "fifo", "link", "socket"}) {
+		t.Errorf("/data holds %v; no device is to be copied", got)
 	}
 	b.must("write", "/data/dir/new", "x")
 	if _, err := os.Stat(filepath.Join(rootfs, "data/dir/new")); err == nil {
