@@ -144,7 +144,7 @@ func TestLinksStayInside(t *testing.T) {
 	)
 	spec.Process.Cwd = "/relative/cwd"
 	spec.Linux.MaskedPaths = append(spec.Linux.MaskedPaths, "/dir/file", "/absolute/file")
-	spec.Linux.Devices = []specs.LinuxDevice{{Path: "/chain/dev", Type: "c", Major: 1, Minor: 3}}
+	spec.Linux.Devices = []specs.LinuxDevice{{Path: "/etc/dangling/dev", Type: "c", Major: 1, Minor: 3}}
 	b := enter(t, spec, rootfs)
 
 	b.reads(outside+"/file", "")

@@ -130,6 +130,13 @@ func mountSetattr(mnt int, attr unix.MountAttr, recursive bool) error {
 	return kernelError(unix.MountSetattr(mnt, "", flags, &attr))
 }
 
+// mountID returns the kernel's number of the mount that fd is in.
+func mountID(fd int) (uint64, error) {
+	var st unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st)
+	return st.Mnt_id, err
+}
+
 // attach puts a detached mount on the file or directory that target stands for.
 // The descriptor mnt is then the root of the attached mount.
 func attach(mnt, target int) error {
