@@ -80,8 +80,10 @@ func (v *vault) protected(t *testing.T) map[string]string {
 			files[path] = fmt.Sprint(info.Mode(), st.Nlink, st.Uid)
 		case info.IsDir():
 			files[path] = fmt.Sprint(info.Mode(), st.Nlink, st.Uid, st.Mtim, st.Ctim)
-		default:
+		case info.Mode().IsRegular():
 			files[path] = fmt.Sprint(info.Mode(), st.Nlink, st.Uid, st.Mtim, st.Ctim, read(t, path))
+		default:
+			files[path] = fmt.Sprint(info.Mode(), st.Uid)
 		}
 		return nil
 	})
