@@ -1,10 +1,12 @@
 package sandbox
 
 import (
+	"math"
 	"runtime"
 	"sync"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
+	"golang.org/x/sys/unix"
 )
 
 // All sandbox processes are started by one operating-system thread that never
@@ -13,7 +15,12 @@ import (
 // on, because it joins a container's namespaces for the moment of the fork.
 var (
 	forkJobs   = make(chan func() (fit bool))
-	forkThread = sync.OnceFunc(func() { go serveForks() })
+	forkThread = sync.OnceFunc(func() {
+		// Go's own descriptors are closed where a program is executed; what this
+		// process was started with may be anything.
+		_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+		go serveForks()
+	})
 )
 
 func serveForks() {

@@ -48,8 +48,20 @@ func (h *handle) ended() bool {
 	}
 	// A pidfd becomes readable at the end of its process (pidfd_open(2)).
 	fds := []unix.PollFd{{Fd: int32(h.pidfd), Events: unix.POLLIN}}
+	return pollPatiently(fds, 0)
+}
+
+// wait waits for the end of the process, reaped or not.
+func (h *handle) wait() {
+	if h.pidfd >= 0 {
+		pollPatiently([]unix.PollFd{{Fd: int32(h.pidfd), Events: unix.POLLIN}}, -1)
+	}
+}
+
+// pollPatiently says whether a descriptor is ready within so many milliseconds.
+func pollPatiently(fds []unix.PollFd, timeout int) bool {
 	for {
-		n, err := unix.Poll(fds, 0)
+		n, err := unix.Poll(fds, timeout)
 		if err != unix.EINTR {
 			return n > 0
 		}

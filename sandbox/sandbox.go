@@ -44,6 +44,24 @@ type Config struct {
 	// CgroupDir, where it is not nil, is a cgroup v2 directory in which the
 	// process is born (CLONE_INTO_CGROUP). The caller keeps it.
 	CgroupDir *os.File
+	// RootfsLayers, where Rootfs is an overlay, are the absolute paths of the
+	// directories that it is made of, the one that is written to first. Without
+	// them, its files are read at each start to be known again.
+	RootfsLayers []string
+	// Layer is the module's content where Module has no paths.
+	Layer *Layer
+	// MemoryLimit is that of the container's cgroup, in bytes; 0 where it has none.
+	MemoryLimit int64
+	// CacheDir is the folder of the cache of artifacts, which is to have at most
+	// CacheSize bytes. Empty has each container compile for itself alone.
+	CacheDir  string
+	CacheSize int64
+	// CompileTimeout bounds how long a module may take to compile; 0 is no bound.
+	CompileTimeout time.Duration
+	// Compiling is called as Joined is, for a process that compiles the module.
+	Compiling func(pid int) error
+	// Warn is told why the cache could not be used; nil is not.
+	Warn func(error)
 	// Joined is called with the new process's pid while the process is still
 	// blocked and has done no work: the caller puts it into its cgroup. An error
 	// ends Create.
@@ -53,6 +71,9 @@ type Config struct {
 // ErrEnded says that a sandbox process ended before it was ready and without a
 // word: it was killed, by the kernel for want of memory, say, or it crashed.
 var ErrEnded = errors.New("the sandbox process ended before the module was loaded")
+
+// ErrCompilerEnded says likewise that the process that compiled the module ended.
+var ErrCompilerEnded = errors.New("the process that compiles the module ended before it was through")
 
 // Process is one sandbox process. It is a child of this process, which the
 // caller's reaper waits for; Process itself never reaps. Its methods may be
@@ -106,27 +127,75 @@ func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
 			return nil, err
 		}
 	}
-	var report wire.Report
-	setup := wire.Setup{ID: cfg.ID, Spec: cfg.Spec, Rootfs: cfg.Rootfs, Inside: cfg.Inside != nil, Module: cfg.Module}
+	setup := wire.Setup{ID: cfg.ID, Spec: cfg.Spec, Rootfs: cfg.Rootfs, Inside: cfg.Inside != nil, Module: cfg.Module, MemoryLimit: cfg.MemoryLimit}
 	if filter != nil {
 		setup.Filter, setup.FilterFlags = filter.Instructions, filter.Flags
 	}
-	err = wire.Send(control, setup)
+	if err := converse(ctx, control, &cfg, setup); err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("the module was still being loaded: %w", context.Cause(ctx))
+		}
+		return nil, err
+	}
+	return p, nil
+}
+
+// converse tells the process what to become, gives it the artifact of its module,
+// and returns once it is ready.
+func converse(ctx context.Context, control *os.File, cfg *Config, setup wire.Setup) error {
+	var found, ready wire.Report
+	if err := wire.Send(control, setup); err != nil {
+		return conversationError(err)
+	}
+	file, err := wire.ReceiveFile(control, &found)
+	if err != nil {
+		return conversationError(err)
+	}
+	if file != nil {
+		defer file.Close()
+	}
+	if found.Error != "" {
+		return errors.New(found.Error)
+	}
+	if (file == nil) != (len(cfg.Module.Paths) == 0) {
+		return errors.New("the sandbox process named no module")
+	}
+	r := request{Config: cfg, name: found.Path, settings: found.Settings, file: file, hash: func() (string, error) {
+		var d wire.Digest
+		err := wire.Send(control, wire.Code{Hash: true})
+		if err == nil {
+			err = wire.Receive(control, &d)
+		}
+		return d.Digest, conversationError(err)
+	}}
+	code, err := r.get(ctx)
+	if err != nil {
+		return err
+	}
+	err = wire.SendFile(control, wire.Code{Offset: code.offset}, code.file)
+	code.file.Close()
 	if err == nil {
-		err = wire.Receive(control, &report)
+		err = wire.Receive(control, &ready)
 	}
+	if err == nil && ready.Error != "" {
+		return errors.New(ready.Error)
+	}
+	return conversationError(err)
+}
+
+// conversationError is what an error of the control socket of a sandbox process
+// means.
+func conversationError(err error) error { return socketError(err, ErrEnded) }
+
+// socketError is ended where the peer has.
+func socketError(err, ended error) error {
 	switch {
-	case err == nil && report.Error != "":
-		return nil, errors.New(report.Error)
 	case err == nil:
-		return p, nil
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("the module was still being loaded: %w", context.Cause(ctx))
+		return nil
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
-		return nil, ErrEnded
-	default:
-		return nil, fmt.Errorf("talking to the sandbox process: %w", err)
+		return ended
 	}
+	return fmt.Errorf("talking to the sandbox process: %w", err)
 }
 
 // Pid returns the process's id, in this process's pid namespace.

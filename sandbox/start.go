@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wire"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -43,6 +45,11 @@ var programDir = sync.OnceValues(func() (*os.File, error) {
 	return jail.OpenReadonly(filepath.Dir(self))
 })
 
+// inDir is the path of a file below an open folder.
+func inDir(dir *os.File, name string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name)
+}
+
 // start starts the process with the namespaces of the spec, new ones by clone
 // flags and given ones by joining them. The pidfd is -1 where the kernel has none.
 func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
@@ -68,15 +75,20 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 		}
 		files = append(files, file.Fd())
 	}
-	cgroup := -1
-	if cfg.CgroupDir != nil {
-		cgroup = int(cfg.CgroupDir.Fd())
-	}
+	cgroup := cfg.cgroup()
 	// The arguments are only what ps shows.
 	argv := append([]string{programName}, cfg.Module.Args...)
 
+	// Where there is a controlling terminal, it is descriptor 0.
+	sys := &syscall.SysProcAttr{Cloneflags: cloneFlags, Setctty: cfg.Terminal}
+	if cloneFlags&syscall.CLONE_NEWUSER != 0 {
+		sys.UidMappings = idMappings(cfg.Spec.Linux.UIDMappings)
+		sys.GidMappings = idMappings(cfg.Spec.Linux.GIDMappings)
+		sys.GidMappingsEnableSetgroups = true
+		sys.Credential = &syscall.Credential{}
+	}
 	fork := func() (err error) {
-		pid, pidfd, err = forkExec(cfg, dir, argv, files, cloneFlags, cgroup)
+		pid, pidfd, err = forkExec(dir, argv, environment, files, sys, cgroup)
 		return err
 	}
 	user, joinsUser := join.take(syscall.CLONE_NEWUSER)
@@ -129,31 +141,53 @@ func namespacesFor(cfg *Config) (cloneFlags uintptr, join namespaces, err error)
 	return cloneFlags, join, err
 }
 
-// forkExec starts a process in new namespaces. It must run on the fork thread.
-func forkExec(cfg *Config, dir *os.File, argv []string, files []uintptr, cloneFlags uintptr, cgroup int) (pid, pidfd int, err error) {
-	pidfd = -1
-	// Where there is a controlling terminal, it is descriptor 0.
-	sys := &syscall.SysProcAttr{Cloneflags: cloneFlags, Setsid: true, Setctty: cfg.Terminal, PidFD: &pidfd}
-	if cgroup >= 0 {
-		sys.UseCgroupFD = true
-		sys.CgroupFD = cgroup
+// cgroup is the descriptor of the directory to be born in, or -1.
+func (cfg *Config) cgroup() int {
+	if cfg.CgroupDir == nil {
+		return -1
 	}
-	if cloneFlags&syscall.CLONE_NEWUSER != 0 {
-		sys.UidMappings = idMappings(cfg.Spec.Linux.UIDMappings)
-		sys.GidMappings = idMappings(cfg.Spec.Linux.GIDMappings)
-		sys.GidMappingsEnableSetgroups = true
-		sys.Credential = &syscall.Credential{}
+	return int(cfg.CgroupDir.Fd())
+}
+
+// startCompiler starts a process that compiles, in namespaces of its own, with
+// the descriptors that wire says.
+func startCompiler(cfg *Config, control, module, to *os.File) (pid, pidfd int, err error) {
+	dir, err := programDir()
+	if err != nil {
+		return 0, -1, err
 	}
-	// The child goes into the folder first, and then moves descriptors, which may
-	// take that of the folder. It leaves when it enters its root file system.
-	attr := &syscall.ProcAttr{Dir: inDir(dir, "."), Env: environment, Files: files, Sys: sys}
-	pid, err = syscall.ForkExec(programName, argv, attr)
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return 0, -1, err
+	}
+	defer null.Close()
+	// More threads than this take more memory than time.
+	threads := min(runtime.NumCPU(), 4)
+	env := []string{fmt.Sprintf("GOMAXPROCS=%d", threads), "GODEBUG=containermaxprocs=0,updatemaxprocs=0,decoratemappings=0"}
+	files := []uintptr{null.Fd(), null.Fd(), null.Fd(), wire.ControlFD: control.Fd(), wire.ModuleFD: module.Fd(), wire.ArtifactFD: to.Fd()}
+	sys := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS}
+	err = onForkThread(nil, func() (err error) {
+		pid, pidfd, err = forkExec(dir, []string{wire.Compiler}, env, files, sys, cfg.cgroup())
+		if err != nil {
+			return fmt.Errorf("starting %s: %w", filepath.Join(dir.Name(), programName), err)
+		}
+		return nil
+	})
 	return pid, pidfd, err
 }
 
-// inDir is the path of a file below an open folder.
-func inDir(dir *os.File, name string) string {
-	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name)
+// forkExec starts a process. It must run on the fork thread.
+func forkExec(dir *os.File, argv, env []string, files []uintptr, sys *syscall.SysProcAttr, cgroup int) (pid, pidfd int, err error) {
+	pidfd = -1
+	sys.PidFD, sys.Setsid = &pidfd, true
+	if cgroup >= 0 {
+		sys.UseCgroupFD, sys.CgroupFD = true, cgroup
+	}
+	// The child goes into the folder first, and then moves descriptors, which may
+	// take that of the folder. It leaves when it enters its root file system.
+	attr := &syscall.ProcAttr{Dir: inDir(dir, "."), Env: env, Files: files, Sys: sys}
+	pid, err = syscall.ForkExec(programName, argv, attr)
+	return pid, pidfd, err
 }
 
 func idMappings(mappings []specs.LinuxIDMapping) []syscall.SysProcIDMap {

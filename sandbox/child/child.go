@@ -22,13 +22,10 @@ import (
 // the one that `docker run` gives for an error of the engine itself.
 const exitSetup = 125
 
-// Main lives the process's life and returns its exit code. The calling
-// goroutine must be the main one.
+// Main lives the process's life and returns its exit code: a sandbox's, or that
+// of a process that compiles, as the name says by which the parent has called
+// it. The calling goroutine must be the main one.
 func Main() int {
-	if err := endOnSignals(); err != nil {
-		fmt.Fprintln(os.Stderr, "wasm-sandbox: installing signal handlers:", err)
-		return exitSetup
-	}
 	// Armed here and not by the fork, which takes a parent outside of the pid
 	// namespace, whose id is 0 in here, for a dead one. Where the parent has died
 	// already, the control socket says so.
@@ -37,15 +34,23 @@ func Main() int {
 		return exitSetup
 	}
 	control := os.NewFile(wire.ControlFD, "control")
-	var setup wire.Setup
-	if err := wire.Receive(control, &setup); err != nil {
-		if errors.Is(err, io.EOF) {
-			return exitSetup // the parent has ended, and nobody is left to tell
-		}
-		fmt.Fprintln(os.Stderr, "wasm-sandbox: this program is started by containerd-shim-wasm-v1 and cannot be used alone:", err)
+	if os.Args[0] == wire.Compiler {
+		return compile(control)
+	}
+	return run(control)
+}
+
+// run is the life of a sandbox.
+func run(control *os.File) int {
+	if err := endOnSignals(); err != nil {
+		fmt.Fprintln(os.Stderr, "wasm-sandbox: installing signal handlers:", err)
 		return exitSetup
 	}
-	instance, err := prepare(&setup)
+	var setup wire.Setup
+	if code, ok := receive(control, &setup); !ok {
+		return code
+	}
+	instance, err := prepare(control, &setup)
 	report := wire.Report{}
 	if err != nil {
 		report.Error = err.Error()
@@ -59,17 +64,28 @@ func Main() int {
 	return instance.Run(context.Background())
 }
 
+// receive reads the parent's first message; where there is none, it returns the
+// exit code.
+func receive(control *os.File, message any) (code int, ok bool) {
+	err := wire.Receive(control, message)
+	// At its end the parent has ended, and nobody is left to tell.
+	if err != nil && !errors.Is(err, io.EOF) {
+		fmt.Fprintln(os.Stderr, "wasm-sandbox: this program is started by containerd-shim-wasm-v1 and cannot be used alone:", err)
+	}
+	return exitSetup, err == nil
+}
+
 // prepare does everything that can fail: it makes the process the container
 // and loads the module into it.
-func prepare(setup *wire.Setup) (*engine.Instance, error) {
+func prepare(control *os.File, setup *wire.Setup) (*engine.Instance, error) {
 	if !setup.Inside {
 		if err := jail.EnterRootfs(setup.Spec, setup.Rootfs); err != nil {
 			return nil, err
 		}
 	}
-	// Opened while the process may still read every file of the image, as the
-	// kernel does for a program that it executes.
-	name, binary, err := readModule(setup.Module)
+	// Found while the process may still read every file of the image, as the
+	// kernel finds a program that it executes.
+	name, artifact, offset, err := fetch(control, setup.Module)
 	if err != nil {
 		return nil, err
 	}
@@ -80,12 +96,13 @@ func prepare(setup *wire.Setup) (*engine.Instance, error) {
 		return nil, err
 	}
 	return engine.Load(context.Background(), engine.Config{
-		Name:        name,
-		Binary:      binary,
-		Function:    setup.Module.Function,
-		Args:        setup.Module.Args,
-		Env:         environment(setup.Spec.Process),
-		MemoryLimit: memoryLimit(setup.Spec),
+		Name:           name,
+		Artifact:       artifact,
+		ArtifactOffset: offset,
+		Function:       setup.Module.Function,
+		Args:           setup.Module.Args,
+		Env:            environment(setup.Spec.Process),
+		MemoryLimit:    setup.MemoryLimit,
 	})
 }
 
@@ -118,17 +135,6 @@ func environment(process *specs.Process) []string {
 		}
 	}
 	return append(process.Env[:len(process.Env):len(process.Env)], "PWD="+process.Cwd)
-}
-
-// memoryLimit returns linux.resources.memory.limit in bytes, 0 where there is none.
-func memoryLimit(spec *specs.Spec) int64 {
-	if spec.Linux == nil || spec.Linux.Resources == nil || spec.Linux.Resources.Memory == nil {
-		return 0
-	}
-	if limit := spec.Linux.Resources.Memory.Limit; limit != nil && *limit > 0 {
-		return *limit
-	}
-	return 0
 }
 
 // waitForStart blocks until the parent says that the guest shall run, which it

@@ -15,9 +15,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime/debug"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 )
@@ -26,7 +24,12 @@ import (
 type Config struct {
 	// Name is the module's path, for messages.
 	Name string
-	// Binary is the module. Load keeps no reference to it.
+	// Artifact is what Compile made of the module, from the offset on. Load
+	// closes it, or Run where that is the first to make the guest's memory.
+	Artifact       *os.File
+	ArtifactOffset int64
+	// Binary is the module where there is no artifact. Load keeps no reference
+	// to it.
 	Binary []byte
 	// Function is the export that is called; empty means _start.
 	Function string
@@ -50,9 +53,9 @@ type Instance struct {
 	module      api.Module
 }
 
-// Load compiles the module and links its imports; no guest code runs. Its
-// error is a sentence for the person who asked for the container: it names the
-// module, what is wrong with it and, where there is one, the remedy.
+// Load links the module, compiled or not, with what it imports; no guest code
+// runs. Its error is a sentence for the person who asked for the container: it
+// names the module, what is wrong with it and, where there is one, the remedy.
 //
 // Load is called once in a process, before any other goroutine computes. It
 // gives back to the kernel what compiling took.
@@ -67,47 +70,37 @@ func Load(ctx context.Context, cfg Config) (*Instance, error) {
 	return instance, nil
 }
 
-// load does Load's work; it clears cfg.Binary once it is through with it.
+// load does Load's work; it clears cfg.Binary, which then has no other owner
+// than what it compiles.
 func load(ctx context.Context, cfg *Config) (instance *Instance, err error) {
 	defer recoverFailure(&err)
-	if err := recognise(cfg.Binary); err != nil {
-		return nil, err
+	code := &compiled{module: cfg.Binary}
+	if cfg.Artifact != nil {
+		if code, err = openArtifact(cfg.Artifact, cfg.ArtifactOffset); err != nil {
+			return nil, fmt.Errorf("has an artifact that cannot be used: it %w", err)
+		}
 	}
-	shape := scan(cfg.Binary)
-	if err := shape.supported(); err != nil {
-		return nil, err
-	}
-	runtime := wazero.NewRuntimeWithConfig(ctx, runtimeConfig(shape))
-	host, err := provide(ctx, runtime, shape)
+	cfg.Binary = nil
+	linked, private, err := code.link(ctx)
 	if err != nil {
 		return nil, err
 	}
-	compiled, err := runtime.CompileModule(ctx, cfg.Binary)
-	if err != nil {
-		return nil, explain(err, shape)
-	}
-	if err := host.checkTypes(compiled); err != nil {
+	if err := checkEntry(linked.module, cfg.Function); err != nil {
 		return nil, err
 	}
-	if err := checkEntry(compiled, cfg.Function); err != nil {
-		return nil, err
-	}
-	code := len(shape.code)
-	cfg.Binary, shape.code = nil, nil
-	debug.FreeOSMemory()
-
-	memory := &allocator{limit: share(cfg.MemoryLimit, code)}
-	if err := shape.fits(memory.limit, cfg.MemoryLimit); err != nil {
+	memory := &allocator{limit: share(cfg.MemoryLimit, private), image: code.image, file: code.file}
+	if err := linked.shape.fits(memory.limit, cfg.MemoryLimit); err != nil {
 		return nil, err
 	}
 	world := moduleConfig(cfg)
 	instance = &Instance{name: cfg.Name, function: cfg.Function}
 	instance.instantiate = func(ctx context.Context) (module api.Module, err error) {
 		defer recoverFailure(&err)
+		defer code.close()
 		ctx = experimental.WithMemoryAllocator(ctx, memory)
-		return runtime.InstantiateModule(ctx, compiled, world)
+		return linked.runtime.InstantiateModule(ctx, linked.module, world)
 	}
-	if shape.hasStart {
+	if linked.shape.hasStart {
 		return instance, nil
 	}
 	if instance.module, err = instance.instantiate(ctx); err != nil {

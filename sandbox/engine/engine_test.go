@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,8 @@ const (
 	envModule   = "ENGINE_TEST_MODULE"
 	envFunction = "ENGINE_TEST_FUNCTION"
 	envLoadOnly = "ENGINE_TEST_LOAD_ONLY"
+	// envArtifact is a file with the module's artifact, from artifactOffset on.
+	envArtifact = "ENGINE_TEST_ARTIFACT"
 	// envRoom limits the address space to what is used plus so many bytes.
 	envRoom = "ENGINE_TEST_ROOM"
 )
@@ -45,10 +48,19 @@ func sandboxMain(path string) int {
 			return 125
 		}
 	}
-	instance, err := Load(context.Background(), Config{
+	cfg := Config{
 		Name: "/guest.wasm", Binary: binary, Function: os.Getenv(envFunction),
-		Args: append([]string{"guest"}, os.Args[1:]...), Env: os.Environ(),
-	})
+		Args: append([]string{"guest"}, os.Args[1:]...),
+		Env:  slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "ENGINE_TEST_") }),
+	}
+	if artifact := os.Getenv(envArtifact); artifact != "" {
+		cfg.Binary, cfg.ArtifactOffset = nil, artifactOffset
+		if cfg.Artifact, err = os.Open(artifact); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 125
+		}
+	}
+	instance, err := Load(context.Background(), cfg)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 125
@@ -58,6 +70,9 @@ func sandboxMain(path string) int {
 	}
 	return instance.Run(context.Background())
 }
+
+// artifactOffset is where tests have artifacts begin in their files.
+var artifactOffset = int64(os.Getpagesize())
 
 func limitAddressSpace(room string) error {
 	statm, err := os.ReadFile("/proc/self/statm")
@@ -89,17 +104,38 @@ type result struct {
 	code           int
 }
 
+// run runs the module as it is and from its artifact, and expects no difference.
 func (s sandbox) run(t *testing.T) result {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "guest.wasm")
 	if err := os.WriteFile(path, s.module, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	result := s.runAs(t, envModule+"="+path)
+	artifact, err := os.Create(path + ".artifact")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer artifact.Close()
+	if _, err := Compile(t.Context(), "/guest.wasm", s.module, artifact, artifactOffset); err != nil {
+		if text := err.Error() + "\n"; text != result.stderr {
+			t.Errorf("compiling says %q, loading %q", text, result.stderr)
+		}
+		return result
+	}
+	if got := s.runAs(t, envModule+"="+path, envArtifact+"="+artifact.Name()); got != result {
+		t.Errorf("from its artifact: stdout %q, stderr %q, exit %d\nas it is:          stdout %q, stderr %q, exit %d",
+			got.stdout, got.stderr, got.code, result.stdout, result.stderr, result.code)
+	}
+	return result
+}
+
+func (s sandbox) runAs(t *testing.T, env ...string) result {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], s.args...)
-	cmd.Env = append([]string{"GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1",
-		envModule + "=" + path, envFunction + "=" + s.function}, s.env...)
+	cmd.Env = slices.Concat([]string{"GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", envFunction + "=" + s.function}, env, s.env)
 	cmd.Stdin = strings.NewReader(s.stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

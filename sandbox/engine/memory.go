@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"os"
 	"runtime"
+	"unsafe"
 
 	"github.com/tetratelabs/wazero/experimental"
 	"golang.org/x/sys/unix"
@@ -20,6 +23,9 @@ type allocator struct {
 	// limit bounds what all memories of the guest have together, in bytes.
 	limit uint64
 	used  uint64
+	// image is the first content of the guest's one memory, in the file.
+	image []extent
+	file  *os.File
 }
 
 var _ experimental.MemoryAllocator = (*allocator)(nil)
@@ -36,7 +42,27 @@ func (a *allocator) Allocate(size, max uint64) experimental.LinearMemory {
 	if m.Reallocate(size) == nil {
 		panic(fmt.Errorf("no memory of %s for the guest", mebibytes(size)))
 	}
+	if err := m.mapImage(); err != nil {
+		panic(fmt.Errorf("the guest's first memory: %w", err))
+	}
 	return m
+}
+
+// mapImage maps the image, whose pages are shared by all guests of the module
+// until they write to them.
+func (m *linearMemory) mapImage() error {
+	for _, e := range m.allocator.image {
+		if e.at+uint64(len(e.bytes)) > m.size {
+			return errors.New("its image is larger than it is")
+		}
+		_, _, errno := unix.Syscall6(unix.SYS_MMAP, uintptr(unsafe.Pointer(&m.reserved[e.at])), uintptr(len(e.bytes)),
+			unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED|unix.MAP_NORESERVE,
+			m.allocator.file.Fd(), uintptr(e.offset))
+		if errno != 0 {
+			return errno
+		}
+	}
+	return nil
 }
 
 // linearMemory is one memory; the first size bytes of what is reserved are
@@ -102,11 +128,10 @@ func (m *linearMemory) Free() {
 // It is not read from /proc, which a container need not have. A Go collector
 // that lets the heap double is allowed for; a guest that recurses for ever is
 // not: its stack, up to 400 MB of Go heap, is the cgroup's to bound.
-func share(limit int64, codeSection int) uint64 {
+//
+// code is the size in bytes of the machine code that is the process's alone.
+func share(limit int64, code int) uint64 {
 	const (
-		// codeGrowth bounds the size of machine code, by that of what it was
-		// compiled from.
-		codeGrowth = 8
 		// slack is for the smallest heap at which Go collects (4 MiB), thread
 		// stacks and what the kernel charges for the process.
 		slack = 6 << 20
@@ -119,7 +144,7 @@ func share(limit int64, codeSection int) uint64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	taken := stats.Sys - stats.HeapReleased + stats.HeapAlloc +
-		uint64(codeSection)*codeGrowth + slack + uint64(limit)/pageTables
+		uint64(code) + slack + uint64(limit)/pageTables
 	return uint64(max(0, limit-int64(taken))) &^ (pageSize - 1)
 }
 

@@ -222,6 +222,17 @@ func (r *reader) bytes() []byte {
 	return b
 }
 
+// take reads n bytes.
+func (r *reader) take(n int) []byte {
+	if n < 0 || n > len(r.rest) {
+		r.rest, r.err = nil, errMalformed
+		return nil
+	}
+	b := r.rest[:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
 // valueType skips a value type: one byte, or a reference to a heap type.
 func (r *reader) valueType() {
 	if form := r.byte(); form == 0x63 || form == 0x64 {

@@ -110,10 +110,24 @@ func (c *container) openRoot(rootfs string) error {
 	return nil
 }
 
-// pivot makes c.root the root directory and lets go of the host's, which the
-// kernel has then put on top of it: pivot_root(2), NOTES.
+// pivot makes c.root the root directory.
 func (c *container) pivot() error {
-	if err := unix.Fchdir(c.root); err != nil {
+	if err := pivot(c.root); err != nil {
+		return err
+	}
+	// A shared or unbindable root could not have been moved.
+	if p := c.spec.Linux.RootfsPropagation; p != "" && propagations[p].kind != unix.MS_PRIVATE {
+		if err := setPropagation(c.root, propagations[p]); err != nil {
+			return fmt.Errorf("linux.rootfsPropagation: %w", err)
+		}
+	}
+	return nil
+}
+
+// pivot makes an attached mount the root directory and lets go of the host's,
+// which the kernel has then put on top of it: pivot_root(2), NOTES.
+func pivot(root int) error {
+	if err := unix.Fchdir(root); err != nil {
 		return fmt.Errorf("entering the root file system: %w", err)
 	}
 	if err := unix.PivotRoot(".", "."); err != nil {
@@ -124,12 +138,6 @@ func (c *container) pivot() error {
 	}
 	if err := unix.Chdir("/"); err != nil {
 		return fmt.Errorf("entering the root file system: %w", err)
-	}
-	// A shared or unbindable root could not have been moved.
-	if p := c.spec.Linux.RootfsPropagation; p != "" && propagations[p].kind != unix.MS_PRIVATE {
-		if err := setPropagation(c.root, propagations[p]); err != nil {
-			return fmt.Errorf("linux.rootfsPropagation: %w", err)
-		}
 	}
 	return nil
 }

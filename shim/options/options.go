@@ -4,11 +4,14 @@ package options
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path"
+	"reflect"
 	"strings"
+	"time"
 
 	runcoptions "github.com/containerd/containerd/api/types/runc/options"
 	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
@@ -26,6 +29,31 @@ type Options struct {
 	// ShimCgroup is an existing control group the shim itself goes into, as a
 	// path below the root of the hierarchies. Empty leaves it in containerd's.
 	ShimCgroup string `toml:"ShimCgroup"`
+	// CacheDir is the folder with the compiled modules, which all shims of the
+	// machine share; empty is DefaultCacheDir.
+	CacheDir string `toml:"CacheDir"`
+	// CacheSize bounds what they have together; 0 is DefaultCacheSize.
+	CacheSize Size `toml:"CacheSize"`
+	// CompileTimeout bounds how long a module may take to compile; 0 is
+	// DefaultCompileTimeout.
+	CompileTimeout Duration `toml:"CompileTimeout"`
+}
+
+// Defaults of the options.
+const (
+	DefaultCacheDir       = "/var/lib/containerd-shim-wasm-v1"
+	DefaultCacheSize      = 1 << 30
+	DefaultCompileTimeout = 2 * time.Minute
+)
+
+// Cache is where compiled modules are kept, and how many bytes of them.
+func (o Options) Cache() (dir string, size int64) {
+	return cmp.Or(o.CacheDir, DefaultCacheDir), int64(cmp.Or(o.CacheSize, DefaultCacheSize))
+}
+
+// CompileLimit is how long a module may take to compile.
+func (o Options) CompileLimit() time.Duration {
+	return cmp.Or(time.Duration(o.CompileTimeout), DefaultCompileTimeout)
 }
 
 // The messages in which options come.
@@ -98,6 +126,9 @@ func fromGeneric(o *runtimeoptions.Options) (Options, error) {
 func fromTOML(source string, data []byte) (Options, error) {
 	var o Options
 	err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(&o)
+	if err == nil && o.CacheDir != "" && !path.IsAbs(o.CacheDir) {
+		return Options{}, fmt.Errorf("runtime options: %s: CacheDir: %q is not an absolute path", source, o.CacheDir)
+	}
 	if err == nil {
 		return o, nil
 	}
@@ -106,12 +137,20 @@ func fromTOML(source string, data []byte) (Options, error) {
 		for _, e := range strict.Errors {
 			keys = append(keys, strings.Join(e.Key(), "."))
 		}
-		return Options{}, fmt.Errorf("runtime options: %s: unknown key %s; known are SystemdCgroup and ShimCgroup",
-			source, strings.Join(keys, ", "))
+		return Options{}, fmt.Errorf("runtime options: %s: unknown key %s; known are %s",
+			source, strings.Join(keys, ", "), strings.Join(known(), ", "))
 	}
 	if syntax, ok := errors.AsType[*toml.DecodeError](err); ok {
 		row, column := syntax.Position()
 		return Options{}, fmt.Errorf("runtime options: %s: line %d, column %d: %w", source, row, column, err)
 	}
 	return Options{}, fmt.Errorf("runtime options: %s: %w", source, err)
+}
+
+// known are the keys of the table.
+func known() (keys []string) {
+	for field := range reflect.TypeFor[Options]().Fields() {
+		keys = append(keys, field.Tag.Get("toml"))
+	}
+	return keys
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	runcoptions "github.com/containerd/containerd/api/types/runc/options"
 	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
@@ -49,6 +50,10 @@ func TestFromAny(t *testing.T) {
 		"TOML body":      {pack(t, &runtimeoptions.Options{ConfigBody: []byte("SystemdCgroup = true\nShimCgroup = '/shims'\n")}), Options{SystemdCgroup: true, ShimCgroup: "/shims"}},
 		"TOML file":      {pack(t, &runtimeoptions.Options{ConfigPath: file(t, "ShimCgroup = '/s'\nSystemdCgroup = true\n")}), Options{ShimCgroup: "/s", SystemdCgroup: true}},
 		"file over body": {pack(t, &runtimeoptions.Options{ConfigPath: file(t, "ShimCgroup = '/s'"), ConfigBody: []byte("ShimCgroup = '/b'")}), Options{ShimCgroup: "/s"}},
+		"the cache": {
+			pack(t, &runtimeoptions.Options{ConfigBody: []byte("CacheDir = '/c'\nCacheSize = '64MiB'\nCompileTimeout = '1m30s'\n")}),
+			Options{CacheDir: "/c", CacheSize: 64 << 20, CompileTimeout: Duration(90 * time.Second)},
+		},
 		"runc's": {
 			pack(t, &runcoptions.Options{SystemdCgroup: true, ShimCgroup: "/s", IoUid: 1, IoGid: 2, BinaryName: "runc", Root: "/run/runc"}),
 			Options{SystemdCgroup: true, ShimCgroup: "/s"},
@@ -72,17 +77,21 @@ func TestFromAnyRefuses(t *testing.T) {
 		in   typeurl.Any
 		want string // part of the error
 	}{
-		"unknown type":     {&anypb.Any{TypeUrl: "runhcs.Options", Value: []byte{1}}, `"runhcs.Options"`},
-		"untyped bytes":    {&anypb.Any{Value: []byte{1}}, `""`},
-		"damaged message":  {&anypb.Any{TypeUrl: "runtimeoptions.v1.Options", Value: []byte{0xff}}, "runtimeoptions.v1.Options"},
-		"unknown key":      {pack(t, &runtimeoptions.Options{ConfigBody: []byte("SystemdGroup = true")}), "unknown key SystemdGroup"},
-		"unknown sub key":  {pack(t, &runtimeoptions.Options{ConfigBody: []byte("[cache]\nsize = 1")}), "unknown key cache"},
-		"wrong kind":       {pack(t, &runtimeoptions.Options{ConfigBody: []byte("\nSystemdCgroup = 'yes'")}), "line 2"},
-		"not TOML":         {pack(t, &runtimeoptions.Options{ConfigBody: []byte("{")}), "config_body: line 1"},
-		"absent file":      {pack(t, &runtimeoptions.Options{ConfigPath: absent}), absent},
-		"file's key":       {pack(t, &runtimeoptions.Options{ConfigPath: file(t, "a = 1")}), "options.toml: unknown key a"},
-		"runc's unsafety":  {pack(t, &runcoptions.Options{NoPivotRoot: true}), "NoPivotRoot"},
-		"damaged runc one": {&anypb.Any{TypeUrl: "containerd.runc.v1.Options", Value: []byte{0xff}}, "containerd.runc.v1.Options"},
+		"unknown type":         {&anypb.Any{TypeUrl: "runhcs.Options", Value: []byte{1}}, `"runhcs.Options"`},
+		"untyped bytes":        {&anypb.Any{Value: []byte{1}}, `""`},
+		"damaged message":      {&anypb.Any{TypeUrl: "runtimeoptions.v1.Options", Value: []byte{0xff}}, "runtimeoptions.v1.Options"},
+		"unknown key":          {pack(t, &runtimeoptions.Options{ConfigBody: []byte("SystemdGroup = true")}), "unknown key SystemdGroup"},
+		"unknown sub key":      {pack(t, &runtimeoptions.Options{ConfigBody: []byte("[cache]\nsize = 1")}), "unknown key cache"},
+		"wrong kind":           {pack(t, &runtimeoptions.Options{ConfigBody: []byte("\nSystemdCgroup = 'yes'")}), "line 2"},
+		"a size without sense": {pack(t, &runtimeoptions.Options{ConfigBody: []byte("CacheSize = 'much'")}), `"much" is not a size`},
+		"no room":              {pack(t, &runtimeoptions.Options{ConfigBody: []byte("CacheSize = '0'")}), `"0" is not a size`},
+		"no time":              {pack(t, &runtimeoptions.Options{ConfigBody: []byte("CompileTimeout = '-1s'")}), `"-1s" is not a duration`},
+		"relative":             {pack(t, &runtimeoptions.Options{ConfigBody: []byte("CacheDir = 'cache'")}), `CacheDir: "cache" is not an absolute path`},
+		"not TOML":             {pack(t, &runtimeoptions.Options{ConfigBody: []byte("{")}), "config_body: line 1"},
+		"absent file":          {pack(t, &runtimeoptions.Options{ConfigPath: absent}), absent},
+		"file's key":           {pack(t, &runtimeoptions.Options{ConfigPath: file(t, "a = 1")}), "options.toml: unknown key a"},
+		"runc's unsafety":      {pack(t, &runcoptions.Options{NoPivotRoot: true}), "NoPivotRoot"},
+		"damaged runc one":     {&anypb.Any{TypeUrl: "containerd.runc.v1.Options", Value: []byte{0xff}}, "containerd.runc.v1.Options"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := FromAny(c.in)

@@ -22,7 +22,8 @@ type container struct {
 	bundle  string
 	spec    *specs.Spec
 	options options.Options
-	mounted bool // the bundle's rootfs has been mounted by us
+	mounted bool     // the bundle's rootfs has been mounted by us
+	layers  []string // the directories of that where it is an overlay
 	group   group
 	init    *process
 	log     *log.Entry

@@ -83,6 +83,7 @@ func (s *service) create(ctx context.Context, c *container, r *taskAPI.CreateTas
 		if err := mountRootfs(c.bundle, r.Rootfs); err != nil {
 			return l, err
 		}
+		c.layers = overlayLayers(r.Rootfs)
 	}
 	group := cgroups.Config{ID: c.id, Systemd: c.options.SystemdCgroup}
 	if c.spec.Linux != nil {

@@ -41,6 +41,11 @@ func (s *service) launch(ctx context.Context, p *process, io *stdio, cfg sandbox
 	cfg.ID, cfg.Spec = p.container.id, p.spec
 	cfg.Stdin, cfg.Stdout, cfg.Stderr = io.theirs()
 	cfg.Terminal = p.streams.terminal
+	cfg.MemoryLimit = memoryLimit(p.container.spec)
+	cfg.RootfsLayers = p.container.layers
+	cfg.CacheDir, cfg.CacheSize = p.container.options.Cache()
+	cfg.CompileTimeout = p.container.options.CompileLimit()
+	cfg.Warn = func(err error) { p.log().Warn(err) }
 	var inside guest
 	kills := uint64(0)
 	if c := p.container; p != c.init {
@@ -52,12 +57,21 @@ func (s *service) launch(ctx context.Context, p *process, io *stdio, cfg sandbox
 
 	launch := s.exits.begin()
 	defer launch.end()
-	cfg.Joined = func(pid int) error {
-		l.pid, l.exited = pid, launch.claim(pid)
+	with := func(enter func(pid int) error, pid int) error {
 		if err := enter(pid); err != nil {
 			return err
 		}
 		return p.adjustOOMScore(pid)
+	}
+	cfg.Joined = func(pid int) error {
+		l.pid, l.exited = pid, launch.claim(pid)
+		return with(enter, pid)
+	}
+	cfg.Compiling = func(pid int) error {
+		if inside != nil {
+			return with(enter, pid)
+		}
+		return with(p.container.group.Join, pid) // where the first process is already
 	}
 	l.guest, err = s.backend.launch(ctx, cfg, inside)
 	io.handedOver()
@@ -65,13 +79,14 @@ func (s *service) launch(ctx context.Context, p *process, io *stdio, cfg sandbox
 		return l, nil
 	}
 	l.guest = nil
-	if errors.Is(err, sandbox.ErrEnded) {
+	if errors.Is(err, sandbox.ErrEnded) || errors.Is(err, sandbox.ErrCompilerEnded) {
 		err = p.container.explainEnd(l.exited, kills, err)
 	}
 	return l, err
 }
 
-// explainEnd says why a process ended on its own while it loaded its module.
+// explainEnd says why a process ended on its own while its module was compiled
+// and loaded.
 // Before it was launched, the kernel had killed so many for want of memory.
 func (c *container) explainEnd(exited <-chan runc.Exit, before uint64, err error) error {
 	if kills, oomErr := c.group.OOMKills(); oomErr == nil && kills > before {
@@ -80,6 +95,9 @@ func (c *container) explainEnd(exited <-chan runc.Exit, before uint64, err error
 			limit = fmt.Sprintf("its memory limit of %d bytes (linux.resources.memory.limit)", m)
 		}
 		return fmt.Errorf("out of memory: compiling the module took more than %s; raise it", limit)
+	}
+	if errors.Is(err, sandbox.ErrCompilerEnded) {
+		return err
 	}
 	select {
 	case exit := <-exited:

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
+	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 	"github.com/containerd/containerd/v2/pkg/sys/reaper"
@@ -65,18 +66,19 @@ type real struct {
 	*service
 	t         *testing.T
 	publisher *recorder
+	cacheDir  string
 }
 
 func newReal(t *testing.T) *real {
 	t.Helper()
-	t.TempDir() // before the cleanup below, so as to outlive it
+	cacheDir := t.TempDir() // before the cleanup below, so as to outlive it
 	_, sd := shutdown.WithShutdown(t.Context())
 	publisher := &recorder{}
 	made, err := New(namespaces.WithNamespace(t.Context(), "test"), publisher, sd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &real{service: made.(*service), t: t, publisher: publisher}
+	r := &real{service: made.(*service), t: t, publisher: publisher, cacheDir: cacheDir}
 	t.Cleanup(func() {
 		for _, id := range r.ids() {
 			r.Kill(context.Background(), &taskAPI.KillRequest{ID: id, Signal: 9, All: true}) //nolint:errcheck // it may have ended
@@ -120,7 +122,12 @@ func (r *real) request(id string, module []byte, edits ...func(*specs.Spec)) *ta
 			os.Remove(parent)
 		}
 	})
-	return &taskAPI.CreateTaskRequest{ID: id, Bundle: bundle}
+	// Compiled modules of tests do not go where the machine's are.
+	options, err := typeurl.MarshalAnyToProto(&runtimeoptions.Options{ConfigBody: fmt.Appendf(nil, "CacheDir = %q", r.cacheDir)})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return &taskAPI.CreateTaskRequest{ID: id, Bundle: bundle, Options: options}
 }
 
 func (r *real) create(request *taskAPI.CreateTaskRequest) int {

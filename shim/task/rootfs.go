@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/core/mount"
@@ -23,6 +24,29 @@ func mountRootfs(bundle string, mounts []*types.Mount) error {
 		return fmt.Errorf("the root file system cannot be mounted at %s: %w", target, err)
 	}
 	return nil
+}
+
+// overlayLayers returns the directories of an overlay, the one that is written to
+// first; none where the mounts are something else, or do not say all of them.
+func overlayLayers(mounts []*types.Mount) []string {
+	if len(mounts) != 1 || mounts[0].Type != "overlay" {
+		return nil
+	}
+	var upper string
+	var lower []string
+	for _, option := range mounts[0].Options {
+		name, value, _ := strings.Cut(option, "=")
+		switch name {
+		case "upperdir":
+			upper = value
+		case "lowerdir":
+			lower = strings.Split(value, ":")
+		}
+	}
+	if upper == "" || len(lower) == 0 {
+		return nil
+	}
+	return append([]string{upper}, lower...)
 }
 
 // unmountRootfs undoes mountRootfs. A mount that somebody else looks into is

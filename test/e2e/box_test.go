@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	cgroup1 "github.com/containerd/cgroups/v3/cgroup1/stats"
 	cgroup2 "github.com/containerd/cgroups/v3/cgroup2/stats"
 	"github.com/containerd/containerd/api/types"
+	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/oci"
@@ -43,6 +45,7 @@ type plan struct {
 	on       *containerd.Client                                                  // the tests' own containerd if nil
 	snapshot func(id string, image containerd.Image) containerd.NewContainerOpts // a new one of the image if nil
 	labels   map[string]string
+	options  map[string]string // of the runtime, which are strings
 	task     []containerd.NewTaskOpts
 }
 
@@ -76,7 +79,7 @@ func (p plan) createWith(t *testing.T, id string) (*box, error) {
 	spec := []oci.SpecOpts{oci.WithImageConfigArgs(image, p.args)}
 	c, err := client.NewContainer(ctx, id,
 		snapshot,
-		containerd.WithRuntime(cmp.Or(p.runtime, wasmRuntime), nil),
+		containerd.WithRuntime(cmp.Or(p.runtime, wasmRuntime), p.runtimeOptions()),
 		containerd.WithContainerLabels(p.labels),
 		containerd.WithNewSpec(append(spec, p.spec...)...))
 	if err != nil {
@@ -98,6 +101,18 @@ func (p plan) createWith(t *testing.T, id string) (*box, error) {
 	}
 	b.exit, err = b.task.Wait(ctx)
 	return b, err
+}
+
+// runtimeOptions are the options as an administrator's table.
+func (p plan) runtimeOptions() any {
+	if len(p.options) == 0 {
+		return nil
+	}
+	var table []byte
+	for key, value := range p.options {
+		table = fmt.Appendf(table, "%s = %q\n", key, value)
+	}
+	return &runtimeoptions.Options{ConfigBody: table}
 }
 
 // start creates the container and starts it.

@@ -68,11 +68,13 @@ func runOutside(name string) (code int, err error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return 1, err
 	}
-	release, err := claimRunDir()
-	if err != nil {
-		return 1, err
+	for _, folder := range []string{runDir, cacheDir} {
+		release, err := claim(folder)
+		if err != nil {
+			return 1, err
+		}
+		defer release()
 	}
-	defer release()
 	defer func() { err = errors.Join(err, removeCgroups(filepath.Base(dir))) }()
 
 	signals := make(chan os.Signal, 1)
@@ -108,6 +110,10 @@ func initProcess() int {
 			return 1
 		}
 	}
+	if err := mountCache(os.Getenv(dirVar)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	main := again("main", os.Getenv(dirVar))
 	if err := main.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -128,6 +134,19 @@ func initProcess() int {
 			return status.ExitStatus()
 		}
 	}
+}
+
+// mountCache puts a folder of the program's own at cacheDir, on the file system
+// on which containerd has its own, as on a machine that is used.
+func mountCache(dir string) error {
+	own := filepath.Join(dir, "cache")
+	if err := os.Mkdir(own, 0o700); err != nil {
+		return err
+	}
+	if err := unix.Mount(own, cacheDir, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount %s on %s: %w", own, cacheDir, err)
+	}
+	return nil
 }
 
 // again is this very program, with the same arguments, for the next stage.

@@ -1,0 +1,217 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/cache"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wire"
+	"golang.org/x/sys/unix"
+)
+
+// Layer is a module that is not in the root file system.
+type Layer struct {
+	// Digest is that of the content, as image manifests write it.
+	Digest string
+	// Open returns a file with the content, which the caller closes. It is called
+	// where there is no artifact yet.
+	Open func(context.Context) (*os.File, error)
+}
+
+// request is one sandbox's need of an artifact.
+type request struct {
+	*Config
+	name     string // the module's, for error messages
+	settings string // of the engine that asks
+	// file has the module where it is in the root file system; nil for a layer.
+	file *os.File
+	// hash has the sandbox process read the file.
+	hash func() (digest string, err error)
+}
+
+// artifact is a file with an artifact, opened for reading.
+type artifact struct {
+	file   *os.File
+	offset int64
+}
+
+// get returns the artifact, made if need be. The caller closes it.
+func (r *request) get(ctx context.Context) (artifact, error) {
+	if r.CacheDir == "" {
+		return r.compileAside(ctx)
+	}
+	store, err := cache.Open(r.CacheDir, r.CacheSize)
+	if err != nil {
+		return r.without(ctx, err)
+	}
+	digest, err := r.digest(store)
+	if err != nil {
+		return artifact{}, err
+	}
+	key := cache.KeyFor(r.settings, digest)
+	if file := store.Get(key); file != nil {
+		return artifact{file, cache.Offset}, nil
+	}
+	unlock, err := store.Lock(ctx, key)
+	if err != nil {
+		if ctx.Err() != nil {
+			return artifact{}, fmt.Errorf("module %s: waiting for another container that compiles it: %w", r.name, err)
+		}
+		return r.without(ctx, err)
+	}
+	defer unlock()
+	if file := store.Get(key); file != nil {
+		return artifact{file, cache.Offset}, nil
+	}
+	return r.fill(ctx, store)
+}
+
+// digest returns the module's.
+func (r *request) digest(store *cache.Store) (string, error) {
+	if r.file == nil {
+		return r.Layer.Digest, nil
+	}
+	known := store.File(r.file, r.Rootfs, r.RootfsLayers)
+	if digest, ok := known.Digest(); ok {
+		return digest, nil
+	}
+	digest, err := r.hash()
+	if err != nil {
+		return "", err
+	}
+	if err := known.Remember(digest); err != nil {
+		r.warn(err)
+	}
+	return digest, nil
+}
+
+// fill has the module compiled and puts the artifact into the store.
+func (r *request) fill(ctx context.Context, store *cache.Store) (artifact, error) {
+	file, err := store.New()
+	if err != nil {
+		return r.without(ctx, err)
+	}
+	defer file.Close()
+	made, err := r.compile(ctx, file, cache.Offset)
+	if err == nil {
+		// By the digest of what was compiled, whatever the file had before.
+		key := cache.KeyFor(r.settings, made.Digest)
+		err = store.Put(file, key, made.Size, [32]byte(made.Sum))
+		if err == nil {
+			if entry := store.Get(key); entry != nil {
+				return artifact{entry, cache.Offset}, nil
+			}
+			err = errors.New("what was put there is gone")
+		} else {
+			defer os.Remove(file.Name())
+		}
+		// The artifact is as good as if it had come from the store.
+		r.warn(err)
+		file, err := reopen(file)
+		return artifact{file, cache.Offset}, err
+	}
+	os.Remove(file.Name())
+	if errors.Is(err, errNoRoom) {
+		return r.without(ctx, err)
+	}
+	return artifact{}, err
+}
+
+// without does without the store, for the reason that it warns of.
+func (r *request) without(ctx context.Context, reason error) (artifact, error) {
+	r.warn(reason)
+	return r.compileAside(ctx)
+}
+
+func (r *request) warn(err error) {
+	if r.Warn != nil {
+		r.Warn(fmt.Errorf("compiled-module cache: module %s: %w", r.name, err))
+	}
+}
+
+// compileAside has the module compiled into memory that is this container's alone.
+func (r *request) compileAside(ctx context.Context) (artifact, error) {
+	fd, err := unix.MemfdCreate("artifact", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return artifact{}, os.NewSyscallError("memfd_create", err)
+	}
+	file := os.NewFile(uintptr(fd), "artifact")
+	defer file.Close()
+	if _, err := r.compile(ctx, file, 0); err != nil {
+		return artifact{}, err
+	}
+	readable, err := reopen(file)
+	return artifact{readable, 0}, err
+}
+
+// reopen opens a file again, for reading alone.
+func reopen(file *os.File) (*os.File, error) {
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
+}
+
+var errNoRoom = errors.New("no room for an artifact")
+
+// compile has a process compile the module, in the container's cgroup, and write
+// the artifact to the file from the offset on. Nothing of the process is left
+// but a child for the reaper.
+func (r *request) compile(ctx context.Context, to *os.File, offset int64) (made wire.Compiled, err error) {
+	module := r.file
+	if module == nil {
+		if module, err = r.Layer.Open(ctx); err != nil {
+			return made, err
+		}
+		defer module.Close()
+	}
+	if r.CompileTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.CompileTimeout,
+			fmt.Errorf("compiling took more than %s, as the runtime's option CompileTimeout allows: raise that, or the container's processor limit", r.CompileTimeout))
+		defer cancel()
+	}
+	control, remote, err := socketpair()
+	if err != nil {
+		return made, fmt.Errorf("control socket: %w", err)
+	}
+	defer control.Close()
+	pid, pidfd, err := startCompiler(r.Config, remote, module, to)
+	remote.Close()
+	if err != nil {
+		return made, err
+	}
+	process := newHandle(pid, pidfd)
+	defer func() {
+		// It has nothing left to do, or shall not do it.
+		_ = process.signal(unix.SIGKILL)
+		process.wait()
+		process.close()
+	}()
+	if r.Compiling != nil {
+		if err := r.Compiling(pid); err != nil {
+			if process.ended() {
+				return made, ErrCompilerEnded
+			}
+			return made, err
+		}
+	}
+	stop := context.AfterFunc(ctx, func() { _ = control.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err = wire.Send(control, wire.Compile{Name: r.name, Offset: offset, MemoryLimit: r.MemoryLimit}); err == nil {
+		err = wire.Receive(control, &made)
+	}
+	switch {
+	case err == nil && made.NoRoom:
+		return made, fmt.Errorf("%w: %s", errNoRoom, made.Error)
+	case err == nil && made.Error != "":
+		return made, errors.New(made.Error)
+	case err == nil && r.file == nil && made.Digest != r.Layer.Digest:
+		return made, fmt.Errorf("module %s: its layer has the content %s, not %s", r.name, made.Digest, r.Layer.Digest)
+	case err == nil && len(made.Sum) != 32:
+		return made, errors.New("the compiling process said too little")
+	case ctx.Err() != nil:
+		return made, fmt.Errorf("module %s: %w", r.name, context.Cause(ctx))
+	}
+	return made, socketError(err, ErrCompilerEnded)
+}
