@@ -9,8 +9,8 @@ import (
 )
 
 // copyUp fills the new tmpfs mnt with what the directory it will cover holds,
-// and gives its root that directory's owner. Hard links become copies; extended
-// attributes are left behind, and so are devices, which an image cannot bring.
+// and gives its root that directory's owner. Hard links become copies;
+// extended attributes are left behind.
 func copyUp(dir, mnt int, st unix.Stat_t) error {
 	if err := unix.Fchownat(mnt, "", int(st.Uid), int(st.Gid), unix.AT_EMPTY_PATH); err != nil {
 		return err
@@ -56,10 +56,8 @@ func copyEntry(from, to int, name string) error {
 		if n, err = unix.Readlinkat(from, name, target); err == nil {
 			err = unix.Symlinkat(string(target[:n]), to, name)
 		}
-	case unix.S_IFCHR, unix.S_IFBLK:
-		return nil
 	default:
-		err = unix.Mknodat(to, name, st.Mode, 0)
+		err = unix.Mknodat(to, name, st.Mode, int(st.Rdev))
 	}
 	if err != nil {
 		return err
