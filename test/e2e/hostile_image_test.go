@@ -132,6 +132,24 @@ func TestHostileImages(t *testing.T) {
 	}
 }
 
+// TestWorkingDirectoryOfTheHost has images whose working directory is what a
+// process that sets up a container may still have open.
+func TestWorkingDirectoryOfTheHost(t *testing.T) {
+	leavesNothing(t)
+	first := withTools(t, inOnePod)
+	for fd := 3; fd < 10; fd++ {
+		cwd := fmt.Sprintf("/proc/self/fd/%d", fd)
+		_, err := plan{guest: "hello-c", spec: []oci.SpecOpts{inOnePod, oci.WithProcessCwd(cwd)}}.tryCreate(t)
+		if err == nil || !strings.Contains(err.Error(), "process.cwd: "+cwd) {
+			t.Errorf("%v, want an error that names process.cwd", err)
+		}
+		r := first.ctrExec(t, "", []string{"--cwd", cwd}, "/tools/cwd.wasm")
+		if r.code == 0 || !strings.Contains(r.stderr, "process.cwd: "+cwd) {
+			t.Errorf("exec in %s: %s", cwd, r)
+		}
+	}
+}
+
 // TestDevicesOfAnImage has an image with nodes of the machine's devices, open to
 // all, and with a module that has the set-user-ID bit.
 func TestDevicesOfAnImage(t *testing.T) {
