@@ -72,8 +72,9 @@ func (c *covers) coverFile(target int) error {
 // in it what of the process's own directory leads to its memory. No permission of
 // the kernel keeps a process from its own memory, which is a file below the number
 // of each of its threads: a guest that is user 0 could write to the process that
-// runs it, and so could one that joins the container later. The covers are for
-// reading, which is not harmful; by the numbers of threads it is still possible.
+// runs it, and so could one that joins the container later. The covers make it
+// harder to read there, too; by the numbers of its threads a guest still can, and
+// sees no other process's memory than its own.
 func (c *container) hideSelf(proc int) error {
 	if err := setAttributes(proc, mountFlags["ro"], true); err != nil {
 		return fmt.Errorf("making procfs read-only: %w", err)
