@@ -193,3 +193,23 @@ func TestSetUserID(t *testing.T) {
 		}
 	}
 }
+
+// TestNoDeviceIsAnImages has an image with a node of a device that containers may
+// use. Theirs is in /dev; the image's is none.
+func TestNoDeviceIsAnImages(t *testing.T) {
+	leavesNothing(t)
+	img := hostileImage(t, "null-device", "escape", device("null", tar.TypeChar, 1, 3))
+	b := plan{guest: img, args: []string{"open", "/null", "/dev/null"}}.create(t)
+	for line := range strings.Lines(read(t, procFile(b.task.Pid(), "mountinfo"))) {
+		if fields := strings.Fields(line); fields[4] == "/" {
+			if flags := strings.Split(fields[5], ","); !slices.Contains(flags, "nodev") || !slices.Contains(flags, "nosuid") {
+				t.Errorf("the root file system is mounted %s", flags)
+			}
+		}
+	}
+	if err := b.task.Start(namespaced(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	b.waitCode(t, 0)
+	wantOutcomes(t, b, "/null: ACCES ACCES\n/dev/null: ok ok\n")
+}
