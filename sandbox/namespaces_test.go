@@ -130,6 +130,15 @@ func TestInside(t *testing.T) {
 			if roots[0].Dev != roots[1].Dev || roots[0].Ino != roots[1].Ino {
 				t.Error("the second process has another root directory")
 			}
+			for _, p := range []*Process{first, second} {
+				exe := fmt.Sprintf("/proc/%d/exe", p.Pid())
+				if err := unix.UtimesNanoAt(unix.AT_FDCWD, exe, nil, 0); err != unix.EROFS {
+					t.Errorf("changing the program through %s: %v, want EROFS", exe, err)
+				}
+				if target, err := os.Readlink(exe); err != nil || filepath.Base(target) != programName {
+					t.Errorf("%s leads to %q, %v", exe, target, err)
+				}
+			}
 			if err := second.Start(); err != nil {
 				t.Fatal(err)
 			}

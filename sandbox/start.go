@@ -30,23 +30,30 @@ var environment = []string{
 	"GODEBUG=asyncpreemptoff=1,containermaxprocs=0,updatemaxprocs=0,decoratemappings=0",
 }
 
-// program returns the path of the sandbox process's program.
-var program = sync.OnceValues(func() (string, error) {
+// programDir opens the folder of the sandbox process's program. It is a read-only
+// mount, because a guest gets at the file by which it is executed, /proc/self/exe,
+// and that is a file of the host which belongs to user 0.
+var programDir = sync.OnceValues(func() (*os.File, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	path := filepath.Join(filepath.Dir(self), programName)
 	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%s must be beside %s: install both programs in one folder: %w", programName, self, err)
+		return nil, fmt.Errorf("%s must be beside %s: install both programs in one folder: %w", programName, self, err)
 	}
-	return path, nil
+	return jail.OpenReadonly(filepath.Dir(self))
 })
+
+// inDir is the path of a file below an open folder.
+func inDir(dir *os.File, name string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name)
+}
 
 // start starts the process with the namespaces of the spec, new ones by clone
 // flags and given ones by joining them. The pidfd is -1 where the kernel has none.
 func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
-	path, err := program()
+	dir, err := programDir()
 	if err != nil {
 		return 0, -1, err
 	}
@@ -81,7 +88,7 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 		sys.Credential = &syscall.Credential{}
 	}
 	fork := func() (err error) {
-		pid, pidfd, err = forkExec(path, argv, environment, files, sys, cgroup)
+		pid, pidfd, err = forkExec(dir, argv, environment, files, sys, cgroup)
 		return err
 	}
 	user, joinsUser := join.take(syscall.CLONE_NEWUSER)
@@ -89,7 +96,7 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 	defer user.close()
 	defer mount.close()
 	if joinsUser || joinsMount {
-		program, err := os.Open(path)
+		program, err := os.Open(inDir(dir, programName))
 		if err != nil {
 			return 0, -1, err
 		}
@@ -112,7 +119,7 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 	}
 	err = onForkThread(join, func() error {
 		if err := fork(); err != nil {
-			return fmt.Errorf("starting %s: %w", path, err)
+			return fmt.Errorf("starting %s: %w", filepath.Join(dir.Name(), programName), err)
 		}
 		return nil
 	})
@@ -145,7 +152,7 @@ func (cfg *Config) cgroup() int {
 // startCompiler starts a process that compiles, in namespaces of its own, with
 // the descriptors that wire says.
 func startCompiler(cfg *Config, control, module, to *os.File) (pid, pidfd int, err error) {
-	path, err := program()
+	dir, err := programDir()
 	if err != nil {
 		return 0, -1, err
 	}
@@ -160,9 +167,9 @@ func startCompiler(cfg *Config, control, module, to *os.File) (pid, pidfd int, e
 	files := []uintptr{null.Fd(), null.Fd(), null.Fd(), wire.ControlFD: control.Fd(), wire.ModuleFD: module.Fd(), wire.ArtifactFD: to.Fd()}
 	sys := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS}
 	err = onForkThread(nil, func() (err error) {
-		pid, pidfd, err = forkExec(path, []string{wire.Compiler}, env, files, sys, cfg.cgroup())
+		pid, pidfd, err = forkExec(dir, []string{wire.Compiler}, env, files, sys, cfg.cgroup())
 		if err != nil {
-			return fmt.Errorf("starting %s: %w", path, err)
+			return fmt.Errorf("starting %s: %w", filepath.Join(dir.Name(), programName), err)
 		}
 		return nil
 	})
@@ -170,13 +177,16 @@ func startCompiler(cfg *Config, control, module, to *os.File) (pid, pidfd int, e
 }
 
 // forkExec starts a process. It must run on the fork thread.
-func forkExec(path string, argv, env []string, files []uintptr, sys *syscall.SysProcAttr, cgroup int) (pid, pidfd int, err error) {
+func forkExec(dir *os.File, argv, env []string, files []uintptr, sys *syscall.SysProcAttr, cgroup int) (pid, pidfd int, err error) {
 	pidfd = -1
 	sys.PidFD, sys.Setsid = &pidfd, true
 	if cgroup >= 0 {
 		sys.UseCgroupFD, sys.CgroupFD = true, cgroup
 	}
-	pid, err = syscall.ForkExec(path, argv, &syscall.ProcAttr{Dir: "/", Env: env, Files: files, Sys: sys})
+	// The child goes into the folder first, and then moves descriptors, which may
+	// take that of the folder. It leaves when it enters its root file system.
+	attr := &syscall.ProcAttr{Dir: inDir(dir, "."), Env: env, Files: files, Sys: sys}
+	pid, err = syscall.ForkExec(programName, argv, attr)
 	return pid, pidfd, err
 }
 

@@ -66,9 +66,20 @@ func find(module wire.Module) (path string, file *os.File, err error) {
 }
 
 func open(path string) (*os.File, error) {
-	// Without O_NONBLOCK, a FIFO in an image would hold the container up for ever.
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil {
+	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{
+		// Without O_NONBLOCK, a FIFO in an image would hold the container up for ever.
+		Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY,
+		// Links such as /proc/self/exe and /proc/1/root lead out of the container
+		// whoever may follow them, as this process still may.
+		Resolve: unix.RESOLVE_NO_MAGICLINKS,
+	})
+	switch err {
+	case nil:
+	case unix.ELOOP:
+		return nil, errors.New("leads through too many symbolic links, or through one of procfs to something that is not a file of the container")
+	case unix.ENXIO:
+		return nil, errors.New("is not a regular file but a socket or a device")
+	default:
 		return nil, err
 	}
 	file := os.NewFile(uintptr(fd), path)
@@ -88,7 +99,7 @@ func size(file *os.File) (int64, error) {
 	case info.IsDir():
 		return 0, errors.New("is a directory; process.args[0] must name a file that holds a Wasm module")
 	case !info.Mode().IsRegular():
-		return 0, fmt.Errorf("is not a regular file but %s", info.Mode().Type())
+		return 0, fmt.Errorf("is not a regular file but %s", kind(info.Mode()))
 	case info.Size() > maxModule:
 		return 0, fmt.Errorf("%d bytes are more than the %d that a module may have", info.Size(), maxModule)
 	}
@@ -122,4 +133,15 @@ func read(file *os.File) ([]byte, error) {
 		return nil, fmt.Errorf("only %d of its %d bytes could be read: %w", n, len(binary), err)
 	}
 	return binary, nil
+}
+
+// kind says what a file is that is neither regular nor a directory.
+func kind(mode fs.FileMode) string {
+	switch mode.Type() {
+	case fs.ModeNamedPipe:
+		return "a FIFO"
+	case fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice:
+		return "a device"
+	}
+	return mode.Type().String()
 }

@@ -98,6 +98,13 @@ func copyFile(from, to int, name string) error {
 	}
 	in := os.NewFile(uintptr(src), name)
 	defer in.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(src, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return unix.ESTALE // replaced meanwhile, and a device has no end
+	}
 	dst, err := unix.Openat(to, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err

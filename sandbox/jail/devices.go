@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -67,7 +68,7 @@ func (c *container) makeDevices() error {
 			return fmt.Errorf("/dev/console: %w", err)
 		}
 	}
-	dev, err := makeDirs(c.root, "/dev")
+	dev, err := c.deviceDir("/dev")
 	if err != nil {
 		return fmt.Errorf("/dev: %w", err)
 	}
@@ -121,7 +122,7 @@ func (c *container) makeDevice(d specs.LinuxDevice) error {
 		return c.bindDevice(d.Path, kind, number)
 	}
 	dir, name := path.Split(path.Clean(d.Path))
-	parent, err := makeDirs(c.root, dir)
+	parent, err := c.deviceDir(dir)
 	if err != nil {
 		return err
 	}
@@ -150,6 +151,47 @@ func (c *container) makeDevice(d specs.LinuxDevice) error {
 		gid = int(*d.GID)
 	}
 	return unix.Fchownat(parent, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// deviceDir is makeDirs for a directory that gets devices. By a link, an image
+// could have them made in a volume, and so on the host: its /dev leads there, or
+// what a volume is mounted on leads to /dev.
+func (c *container) deviceDir(dir string) (int, error) {
+	fd, err := makeDirs(c.root, dir)
+	if err != nil {
+		return -1, err
+	}
+	destination, isVolume, err := c.volumes.at(fd)
+	if err == nil && isVolume && path.Clean(dir) != destination && !strings.HasPrefix(path.Clean(dir), destination+"/") {
+		err = fmt.Errorf("the image has a symbolic link that brings it and the volume at %s together", destination)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// volumes are the destinations of the bind mounts, by the kernel's numbers of the mounts.
+type volumes map[uint64]string
+
+func (v volumes) add(mnt int, destination string) error {
+	id, err := mountID(mnt)
+	if err != nil {
+		return err
+	}
+	v[id] = path.Clean(destination)
+	return nil
+}
+
+// at says which volume fd is in.
+func (v volumes) at(fd int) (destination string, isVolume bool, err error) {
+	id, err := mountID(fd)
+	if err != nil {
+		return "", false, err
+	}
+	destination, isVolume = v[id]
+	return destination, isVolume, nil
 }
 
 func (c *container) bindDevice(where string, kind uint32, number uint64) error {

@@ -24,6 +24,8 @@
 //   - process.capabilities: a guest makes no system calls of its own, so the
 //     process that runs it keeps no capability at all.
 //   - process.noNewPrivileges: always set, for the same reason.
+//   - the mount option rw of procfs, which is always read-only: a process can
+//     write to its own memory there, and the guest's process must not.
 //   - "shared" propagation of a mount towards the host: no process of the
 //     container can mount anything, so nothing could ever propagate. Mounts
 //     that the host makes below a shared or slave mount do arrive.

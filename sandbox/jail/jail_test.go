@@ -136,6 +136,43 @@ func TestDevices(t *testing.T) {
 	}
 }
 
+// TestDevicesInVolumes has images whose links would have devices made in a
+// volume of the host.
+func TestDevicesInVolumes(t *testing.T) {
+	for name, image := range map[string]struct{ link, target, destination string }{
+		"/dev leads to a volume": {"dev", "/vol", "/vol"},
+		"a volume leads to /dev": {"vol", "/dev", "/vol"},
+		"below a volume":         {"dev", "vol/sub", "/vol"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			volume := t.TempDir()
+			addFiles(t, volume, map[string]string{"ptmx": "mine", "sub/file": ""})
+			rootfs := newRootfs(t, nil)
+			_ = os.Remove(filepath.Join(rootfs, image.link))
+			if err := os.Symlink(image.target, filepath.Join(rootfs, image.link)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := tryEnter(t, withMounts(specs.Mount{Destination: image.destination, Type: "bind", Source: volume, Options: []string{"rbind"}}), rootfs)
+			if err == nil || !strings.Contains(err.Error(), "symbolic link") {
+				t.Errorf("got %v, want an error that tells of the link", err)
+			}
+			names, err := filepath.Glob(volume + "/*")
+			if err != nil || len(names) != 2 {
+				t.Errorf("the volume holds %v, %v", names, err)
+			}
+			if sub, err := os.ReadDir(filepath.Join(volume, "sub")); err != nil || len(sub) != 1 {
+				t.Errorf("the folder in the volume holds %v, %v", sub, err)
+			}
+		})
+	}
+	// A volume may be mounted where devices shall be.
+	spec := withMounts(specs.Mount{Destination: "/vol", Type: "bind", Source: t.TempDir(), Options: []string{"rbind"}})
+	spec.Linux.Devices = []specs.LinuxDevice{{Path: "/vol/sub/pipe", Type: "p"}}
+	if st := enter(t, spec, newRootfs(t, nil)).must("stat", "/vol/sub/pipe", "").Stat; st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		t.Errorf("/vol/sub/pipe has mode %o", st.Mode)
+	}
+}
+
 func TestReadonlyRoot(t *testing.T) {
 	spec := newSpec()
 	spec.Root.Readonly = true
@@ -332,5 +369,5 @@ func TestJoinedNamespaces(t *testing.T) {
 		t.Errorf("/proc of the joined pid namespace holds %v", got)
 	}
 	// The neighbour has the same user and yet its memory is out of reach.
-	second.refuses("openrw", "/proc/1/mem", unix.EACCES, unix.EPERM)
+	second.refuses("read", "/proc/1/mem", unix.EACCES, unix.EPERM)
 }

@@ -132,7 +132,7 @@ func (c *container) bind(source, destination string, o options) error {
 	if isProc {
 		return c.hideSelf(mnt)
 	}
-	return nil
+	return c.volumes.add(mnt, destination)
 }
 
 // checkTarget refuses mount points that Validate could not see: those to which

@@ -144,7 +144,7 @@ func TestLinksStayInside(t *testing.T) {
 	)
 	spec.Process.Cwd = "/relative/cwd"
 	spec.Linux.MaskedPaths = append(spec.Linux.MaskedPaths, "/dir/file", "/absolute/file")
-	spec.Linux.Devices = []specs.LinuxDevice{{Path: "/chain/dev", Type: "c", Major: 1, Minor: 3}}
+	spec.Linux.Devices = []specs.LinuxDevice{{Path: "/etc/dangling/dev", Type: "c", Major: 1, Minor: 3}}
 	b := enter(t, spec, rootfs)
 
 	b.reads(outside+"/file", "")
@@ -185,6 +185,11 @@ func TestTmpfs(t *testing.T) {
 	if err := os.Chmod(filepath.Join(rootfs, "data/dir/file"), os.ModeSetuid|0o750); err != nil {
 		t.Fatal(err)
 	}
+	for name, mode := range map[string]uint32{"fifo": unix.S_IFIFO, "socket": unix.S_IFSOCK} {
+		if err := unix.Mknod(filepath.Join(rootfs, "data", name), mode|0o666, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
 	spec := withMounts(
 		specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"size=64k", "noexec"}},
 		specs.Mount{Destination: "/data", Type: "tmpfs", Source: "tmpfs", Options: []string{"tmpcopyup"}},
@@ -209,6 +214,9 @@ func TestTmpfs(t *testing.T) {
 	if st := b.must("stat", "/data", "").Stat; st.Uid != 33 || st.Gid != 34 || st.Mode&0o7777 != 0o755 {
 		t.Errorf("/data has mode %o and owner %d:%d", st.Mode, st.Uid, st.Gid)
 	}
+	if got := b.must("list", "/data", "").List; !slices.Equal(got, []string{"absolute", "dir", "fifo", "link", "socket"}) {
+		t.Errorf("/data holds %v", got)
+	}
 	b.must("write", "/data/dir/new", "x")
 	if _, err := os.Stat(filepath.Join(rootfs, "data/dir/new")); err == nil {
 		t.Error("a file written to the tmpfs is in the root file system")
@@ -224,12 +232,16 @@ func TestProc(t *testing.T) {
 	addFiles(t, filepath.Dir(view), map[string]string{"meminfo": "mine"})
 	b := enter(t, withMounts(specs.Mount{Destination: "/proc/meminfo", Type: "bind", Source: view, Options: []string{"ro"}}), newRootfs(t, nil))
 	b.reads("/proc/meminfo", "mine")
+	b.refuses("openrw", "/proc/self/comm", unix.EROFS)
+	// The memory is there too, and the number of a thread that came later.
+	b.refuses("openrw", "/proc/2/mem", unix.EROFS)
 
 	t.Run("of the host", func(t *testing.T) {
 		spec := newSpec()
 		spec.Linux.Namespaces = slices.DeleteFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.PIDNamespace })
 		spec.Mounts[0] = specs.Mount{Destination: "/proc", Type: "bind", Source: "/proc", Options: []string{"rbind"}}
 		b := enter(t, spec, newRootfs(t, nil))
+		b.refuses("openrw", "/proc/self/comm", unix.EROFS)
 		if st := b.must("stat", "/proc/self/mem", "").Stat; st.Rdev != unix.Mkdev(1, 3) {
 			t.Errorf("/proc/self/mem is open: device %d", st.Rdev)
 		}

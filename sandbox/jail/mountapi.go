@@ -3,6 +3,7 @@ package jail
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,25 @@ func cloneMount(fd int, recursive bool) (int, error) {
 	}
 	mnt, err := unix.OpenTree(fd, "", flags)
 	return mnt, kernelError(err)
+}
+
+// OpenReadonly opens a directory of the host in a mount of its own, detached and
+// read-only. The caller closes it; what runs from there keeps the mount.
+func OpenReadonly(dir string) (*os.File, error) {
+	path, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer unix.Close(path)
+	mnt, err := cloneMount(path, false)
+	if err != nil {
+		return nil, fmt.Errorf("a mount of %s: %w", dir, err)
+	}
+	if err := setAttributes(mnt, mountFlags["ro"], false); err != nil {
+		unix.Close(mnt)
+		return nil, fmt.Errorf("a read-only mount of %s: %w", dir, err)
+	}
+	return os.NewFile(uintptr(mnt), dir), nil
 }
 
 // newMount returns a detached mount of a new instance of a file system. Its
@@ -108,6 +128,13 @@ func mountSetattr(mnt int, attr unix.MountAttr, recursive bool) error {
 		attr.Attr_clr |= unix.MOUNT_ATTR__ATIME
 	}
 	return kernelError(unix.MountSetattr(mnt, "", flags, &attr))
+}
+
+// mountID returns the kernel's number of the mount that fd is in.
+func mountID(fd int) (uint64, error) {
+	var st unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st)
+	return st.Mnt_id, err
 }
 
 // attach puts a detached mount on the file or directory that target stands for.

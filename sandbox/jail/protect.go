@@ -68,11 +68,17 @@ func (c *covers) coverFile(target int) error {
 	return attach(mnt, target)
 }
 
-// hideSelf covers what of a process's own directory in procfs would let a guest
-// that is user 0 write to the memory of the process that runs it: no permission
-// of the kernel keeps a process from its own /proc/self/mem. The same file is
-// also below task.
+// hideSelf makes a mount of procfs read-only, whatever the spec says, and covers
+// in it what of the process's own directory leads to its memory. No permission of
+// the kernel keeps a process from its own memory, which is a file below the number
+// of each of its threads: a guest that is user 0 could write to the process that
+// runs it, and so could one that joins the container later. The covers make it
+// harder to read there, too; by the numbers of its threads a guest still can, and
+// sees no other process's memory than its own.
 func (c *container) hideSelf(proc int) error {
+	if err := setAttributes(proc, mountFlags["ro"], true); err != nil {
+		return fmt.Errorf("making procfs read-only: %w", err)
+	}
 	for _, name := range []string{"self/mem", "self/task"} {
 		target, err := openIn(proc, name, 0, 0)
 		if err == unix.ENOENT || err == unix.ENOTDIR {

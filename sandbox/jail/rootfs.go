@@ -17,6 +17,7 @@ type container struct {
 	userNS  bool
 	cgroups []hierarchy
 	covers  covers
+	volumes volumes
 }
 
 // EnterRootfs makes the mounts, devices, host name and sysctls of the spec and
@@ -34,7 +35,7 @@ func EnterRootfs(spec *specs.Spec, rootfs string) (err error) {
 	}
 	// The modes that are asked for are the modes that files get.
 	unix.Umask(0)
-	c := &container{spec: spec, covers: covers{empty: -1, null: -1}}
+	c := &container{spec: spec, covers: covers{empty: -1, null: -1}, volumes: volumes{}}
 	defer c.covers.close()
 	c.userNS, _ = namespace(spec, specs.UserNamespace)
 

@@ -34,7 +34,11 @@ func SendFile(socket *os.File, message any, file *os.File) error {
 	if err = cmp.Or(err, errno); err != nil {
 		return os.NewSyscallError("sendmsg", err)
 	}
-	_, err = socket.Write(frame[sent:])
+	// A peer that has all of it may have answered and ended, and then the kernel
+	// takes even a write of nothing for an error.
+	if sent < len(frame) {
+		_, err = socket.Write(frame[sent:])
+	}
 	return err
 }
 

@@ -60,8 +60,8 @@ func (s *service) openStdio(ctx context.Context, p *process) (*stdio, error) {
 }
 
 // stdio is the standard input and output of one process. Without a terminal, the
-// process reads and writes what the caller gave, and no byte passes through the
-// shim; of a FIFO the shim holds a second end, so that neither a caller who goes
+// process reads and writes the FIFOs that the caller gave, and no byte passes
+// through the shim; what goes to or comes from a file of the host does. Of a FIFO the shim holds a second end, so that neither a caller who goes
 // away nor one who comes late is noticed by the process.
 type stdio struct {
 	cfg      stdioConfig
@@ -69,6 +69,7 @@ type stdio struct {
 	terminal *terminal   // nil without one
 	loggers  map[string]*logger
 	copies   sync.WaitGroup // goroutines that carry output
+	files    sync.WaitGroup // those of them that carry to files, and so wait for nobody
 	cut      chan struct{}  // closed by close
 
 	mu      sync.Mutex
@@ -140,7 +141,11 @@ func (s *stdio) openInput() (theirs *os.File, err error) {
 		return nil, err
 	}
 	if !isFIFO {
-		return os.Open(where)
+		file, err := os.Open(where)
+		if err != nil || !isRegular(file) {
+			return file, err
+		}
+		return s.fromFile(file)
 	}
 	theirs, s.input, err = openInputFIFO(where, s.cfg.terminal)
 	return theirs, err
@@ -159,7 +164,11 @@ func (s *stdio) openOutput(waiting context.Context, where string, stream int) (t
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 		}
-		return openLog(location.Path)
+		file, err := openLog(location.Path)
+		if err != nil {
+			return nil, err
+		}
+		return s.toFile(file)
 	case isLogger(where):
 		return s.openLogger(where, stream)
 	case scheme == streamingScheme:
@@ -173,7 +182,11 @@ func (s *stdio) openOutput(waiting context.Context, where string, stream int) (t
 		return nil, err
 	}
 	if !isFIFO {
-		return os.OpenFile(where, os.O_WRONLY|os.O_APPEND, 0)
+		file, err := os.OpenFile(where, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil || !isRegular(file) {
+			return file, err
+		}
+		return s.toFile(file)
 	}
 	theirs, held, err := openOutputFIFO(waiting, where, s.cfg.terminal)
 	if err != nil {
@@ -230,6 +243,7 @@ func (s *stdio) finish() {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
+		s.files.Wait()
 		if s.terminal != nil {
 			s.copies.Wait() // what the terminal still has goes into the FIFO
 		}
@@ -278,6 +292,7 @@ func (s *stdio) close(ctx context.Context) {
 	s.endInput()
 	carried := make(chan struct{})
 	go func() {
+		s.files.Wait()
 		s.copies.Wait()
 		close(carried)
 	}()

@@ -269,6 +269,34 @@ func TestFileIsAppendedTo(t *testing.T) {
 	}
 }
 
+// TestFilesAreNotHandedOver holds that a process gets pipes in place of files,
+// which it could cut or open again with other rights.
+func TestFilesAreNotHandedOver(t *testing.T) {
+	dir := t.TempDir()
+	in, out, log := filepath.Join(dir, "in"), filepath.Join(dir, "out"), filepath.Join(dir, "log")
+	for _, path := range []string{in, out} {
+		if err := os.WriteFile(path, []byte("before\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, in, out, "file://"+log)
+	stdin, stdout, stderr := s.theirs()
+	for _, f := range []*os.File{stdin, stdout, stderr} {
+		if info, err := f.Stat(); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+			t.Errorf("the process gets a %v, %v", info.Mode(), err)
+		}
+	}
+	if got, err := io.ReadAll(stdin); err != nil || string(got) != "before\n" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	fmt.Fprintln(stdout, "after")
+	s.handedOver()
+	s.finish()
+	if got, err := os.ReadFile(out); err != nil || string(got) != "before\nafter\n" {
+		t.Errorf("the file has %q, %v", got, err)
+	}
+}
+
 func TestStreamsThatCannotBe(t *testing.T) {
 	absent := filepath.Join(t.TempDir(), "absent")
 	tests := []struct {

@@ -27,6 +27,7 @@ import (
 type Image struct {
 	Name   string            // the whole reference, such as "docker.io/library/hello:latest"
 	Files  map[string]string // path in the image, absolute -> file to be read; mode 0755
+	Nodes  []tar.Header      // what has no content, as it stands in the layer: directories, links, devices, FIFOs
 	Config v1.ImageConfig
 
 	// Platform is linux and the architecture of this program where it is empty.
@@ -101,7 +102,7 @@ func (l *layout) image(img Image) (v1.Descriptor, error) {
 	var layers []v1.Descriptor
 	diffIDs := []digest.Digest{} // an image of Wasm layers alone says [], not null
 	if len(img.Files) > 0 || len(img.Wasm) == 0 {
-		data, err := layer(img.Files)
+		data, err := layer(img.Files, img.Nodes)
 		if err != nil {
 			return v1.Descriptor{}, err
 		}
@@ -203,8 +204,9 @@ func (l *layout) file(name string, data []byte) error {
 	return writeFile(l.tar, name, 0o644, data)
 }
 
-// layer packs the files, sorted, each with the folders above it.
-func layer(files map[string]string) ([]byte, error) {
+// layer packs the files, sorted, each with the folders above it, and after them
+// the nodes.
+func layer(files map[string]string, nodes []tar.Header) ([]byte, error) {
 	var paths []string
 	for path := range files {
 		paths = append(paths, path)
@@ -233,6 +235,12 @@ func layer(files map[string]string) ([]byte, error) {
 			return nil, err
 		}
 		if err := writeFile(w, name, 0o755, data); err != nil {
+			return nil, err
+		}
+	}
+	for _, node := range nodes {
+		node.ModTime = time.Unix(0, 0)
+		if err := w.WriteHeader(&node); err != nil {
 			return nil, err
 		}
 	}

@@ -139,6 +139,19 @@ func TestWriteErrors(t *testing.T) {
 	}
 }
 
+// TestNodes has what is not a file follow the files.
+func TestNodes(t *testing.T) {
+	link := tar.Header{Typeflag: tar.TypeSymlink, Name: "link", Linkname: "../up"}
+	null := tar.Header{Typeflag: tar.TypeChar, Name: "null", Devmajor: 1, Devminor: 3, Mode: 0o666}
+	data, err := layer(map[string]string{"/file": os.Args[0]}, []tar.Header{link, null})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names, _ := untar(t, data); !slices.Equal(names, []string{"file", "link", "null"}) {
+		t.Errorf("the layer holds %q", names)
+	}
+}
+
 func untar(t *testing.T, data []byte) (names []string, files map[string][]byte) {
 	t.Helper()
 	files = map[string][]byte{}

@@ -21,10 +21,13 @@ var guests = func() []guest {
 		goGuest("hello-go", "hello"),
 		goGuest("gocat", "gocat"),
 		goGuest("gofiles", "gofiles"),
+		goGuest("goescape", "goescape"),
 		cGuest("hello-c", "hello"),
 		// With debug information for source lines in the stack, and without
 		// optimisation, which would find that some traps never happen.
 		cGuest("trap", "trap", "-g", "-O0"),
+		// What closing a file says is of no interest to an escape.
+		cGuest("escape", "escape", "-Wno-unused-result"),
 		cGuest("reactor", "reactor", "-mexec-model=reactor"),
 		{name: "hello-rust", source: "rust/hello.rs", compile: rustc},
 		{name: "hello-as", source: "assemblyscript/hello.ts", compile: asc},
