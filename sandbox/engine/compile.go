@@ -32,6 +32,7 @@ func Compile(ctx context.Context, name string, module []byte, to *os.File, offse
 		return Artifact{}, fmt.Errorf("module %s %w", name, err)
 	}
 	size, sum, err := c.write(to, offset)
+	runtime.KeepAlive(c) // or its code would be unmapped
 	if err != nil {
 		return Artifact{}, fmt.Errorf("%w: %w", ErrStore, err)
 	}

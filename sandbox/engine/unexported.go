@@ -69,6 +69,8 @@ type native struct {
 	// both at each start.
 	entry []byte
 	code  []byte
+	// owner has the code's mapping, which goes with it.
+	owner wazero.CompiledModule
 	// binaryOffsets and codeOffsets, of the same length, say which place in the
 	// module's code section each place in the code comes from.
 	binaryOffsets []uint64
@@ -152,7 +154,7 @@ func nativeOf(compiled wazero.CompiledModule) (n native, err error) {
 	if in.version != "v"+wazeroVersion && in.version != "dev" {
 		return n, fmt.Errorf("wazero is %s, and %s was looked at", in.version, wazeroVersion)
 	}
-	n.code = in.executable.Bytes()
+	n.code, n.owner = in.executable.Bytes(), compiled
 	if len(n.code) == 0 {
 		return n, errors.New("the module has no code")
 	}
