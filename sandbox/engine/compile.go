@@ -29,7 +29,7 @@ type Artifact struct {
 func Compile(ctx context.Context, name string, module []byte, to *os.File, offset int64) (Artifact, error) {
 	c, err := compile(ctx, module)
 	if err != nil {
-		return Artifact{}, fmt.Errorf("module %s %w", name, err)
+		return Artifact{}, blame(name, err)
 	}
 	size, sum, err := c.write(to, offset)
 	runtime.KeepAlive(c) // or its code would be unmapped
@@ -66,6 +66,9 @@ func (c *compiled) close() {
 // compile makes of a module what an artifact has.
 func compile(ctx context.Context, module []byte) (_ *compiled, err error) {
 	defer recoverFailure(&err)
+	if module, err = admit(module); err != nil {
+		return nil, err
+	}
 	original := &compiled{module: module}
 	linked, err := original.linkWith(ctx, nil)
 	if err != nil {
@@ -73,9 +76,6 @@ func compile(ctx context.Context, module []byte) (_ *compiled, err error) {
 	}
 	code, unknown := nativeOf(linked.module)
 	parts := split(module, uint64(os.Getpagesize()))
-	if linked.shape.debugInfo > maxDebugInfo {
-		parts.debug = nil
-	}
 	// Tried here, where there is another way.
 	if unknown == nil {
 		unknown = setDebugInfo(linked.module, parts.debug)
@@ -104,6 +104,9 @@ func (c *compiled) link(ctx context.Context) (l linked, private int, err error) 
 		// codeGrowth bounds the size of machine code, by that of what it was
 		// compiled from.
 		const codeGrowth = 8
+		if c.module, err = admit(c.module); err != nil {
+			return l, 0, err
+		}
 		l, err = c.linkWith(ctx, nil)
 		if err != nil {
 			return l, 0, err
@@ -134,14 +137,11 @@ func (c *compiled) link(ctx context.Context) (l linked, private int, err error) 
 
 // linkWith compiles the module, unless the cache has its code.
 func (c *compiled) linkWith(ctx context.Context, cache wazero.CompilationCache) (l linked, err error) {
-	if err := recognise(c.module); err != nil {
-		return l, err
-	}
 	l.shape = scan(c.module)
 	if err := l.shape.supported(); err != nil {
 		return l, err
 	}
-	config := runtimeConfig(l.shape)
+	config := runtimeConfig()
 	if cache != nil {
 		config = config.WithCompilationCache(cache)
 	}

@@ -14,7 +14,9 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
+	"time"
 
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
@@ -65,7 +67,7 @@ func Load(ctx context.Context, cfg Config) (*Instance, error) {
 	}
 	instance, err := load(ctx, &cfg)
 	if err != nil {
-		return nil, fmt.Errorf("module %s %w", cfg.Name, err)
+		return nil, blame(cfg.Name, err)
 	}
 	return instance, nil
 }
@@ -127,6 +129,9 @@ func recoverFailure(err *error) {
 // has one, likewise; 134 where the guest trapped and 125 where the host failed
 // it, both with a message on the standard error. It may be called once.
 func (i *Instance) Run(ctx context.Context) int {
+	// A guest may wait for another thread, of which there is none. Without a timer
+	// Go takes that for a deadlock of the whole program, and ends it.
+	defer time.AfterFunc(math.MaxInt64, func() {}).Stop()
 	code, err := i.run(ctx)
 	if err == nil {
 		return code
@@ -136,7 +141,10 @@ func (i *Instance) Run(ctx context.Context) int {
 	return code
 }
 
-func (i *Instance) run(ctx context.Context) (int, error) {
+func (i *Instance) run(ctx context.Context) (code int, err error) {
+	// wazero looks up source lines in a module's debug information after its own
+	// recovery.
+	defer recoverFailure(&err)
 	if i.module == nil {
 		module, err := i.instantiate(ctx)
 		if err != nil {

@@ -41,29 +41,33 @@ func outcome(module string, err error) (message string, code int) {
 	if errors.As(err, &exit) {
 		return "", exitCode(exit.ExitCode())
 	}
+	module = plain(module, maxMessage)
 	text, stack, _ := strings.Cut(err.Error(), wazeroStack)
 	stack, _, _ = strings.Cut(stack, wazeroGoStack)
 	text, panicked := strings.CutSuffix(text, wazeroRecovered)
 	if host := (*hostFailure)(nil); panicked || errors.As(err, &host) {
-		return fmt.Sprintf("wasm-sandbox: module %s: the runtime failed: %s\n%s", module, text, frames(stack)), exitHost
+		return fmt.Sprintf("wasm-sandbox: module %s: the runtime failed: %s\n%s", module, plain(text, maxMessage), frames(stack)), exitHost
 	}
 	// In a start section wazero says where the trap was, too.
 	if i := strings.Index(text, wazeroTrap); i >= 0 {
 		text = text[i+len(wazeroTrap):]
 	}
-	return fmt.Sprintf("wasm-sandbox: module %s trapped: %s\n%s", module, text, frames(stack)), exitTrap
+	return fmt.Sprintf("wasm-sandbox: module %s trapped: %s\n%s", module, plain(text, maxMessage), frames(stack)), exitTrap
 }
 
 // frames puts wazero's stack, functions with the source lines below each, into
-// lines of our own.
+// lines of our own. The functions' names are the module's.
 func frames(stack string) string {
 	var b strings.Builder
 	for line := range strings.Lines(stack) {
 		line = strings.TrimRight(line, "\n")
 		source, isSource := strings.CutPrefix(line, "\t\t")
 		frame := strings.TrimPrefix(line, "\t")
+		source, frame = plain(source, maxFrame), plain(frame, maxFrame)
 		switch {
 		case frame == "":
+		case b.Len() > maxStack:
+			return b.String() + "    ...\n"
 		case isSource:
 			fmt.Fprintf(&b, "        %s\n", source)
 		case frame == wazeroOmitted:

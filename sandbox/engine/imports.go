@@ -82,9 +82,13 @@ func hintFor(imp importName) string {
 func listed(names []string) string {
 	const shown = 8
 	if more := len(names) - shown; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), more)
+		return fmt.Sprintf("%s and %d more", listed(names[:shown]), more)
 	}
-	return strings.Join(names, ", ")
+	short := make([]string, len(names))
+	for i, name := range names {
+		short[i] = plain(name, maxName)
+	}
+	return strings.Join(short, ", ")
 }
 
 // checkTypes compares the imported functions with the host's. All of them are

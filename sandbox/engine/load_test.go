@@ -71,7 +71,7 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 		{"cut off", []byte("\x00asm\x01"), "", "is cut off after 5 bytes"},
 		{"component", []byte("\x00asm\x0d\x00\x01\x00"), "", "is a WebAssembly component; this runtime runs core modules: build it for WASI preview 1 (wasm32-wasip1)"},
 		{"version", []byte("\x00asm\x02\x00\x00\x00"), "", "has version 2 of the WebAssembly binary format; this runtime knows version 1"},
-		{"cut section", asm.Module([]byte{asm.TypeSection, 100, 1}), "", "is not valid WebAssembly: section type: read 0-th type: EOF"},
+		{"cut section", asm.Module([]byte{asm.TypeSection, 100, 1}), "", "is not valid WebAssembly: section 1 (type) claims 100 bytes where 1 byte is left"},
 
 		{"memory64", command(asm.Code(0), asm.Section(asm.MemorySection, []byte{4, 1})), "",
 			`uses the WebAssembly proposal "memory64", which this runtime does not support: build it for wasm32`},

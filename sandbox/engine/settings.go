@@ -11,18 +11,14 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// maxDebugInfo bounds, in bytes, the debug information that is kept for the
-// source lines of a trap's stack: it stays in memory as long as the guest runs.
-const maxDebugInfo = 8 << 20
-
 // runtimeConfig is how wazero compiles: everything it can, on whatever the CPU
 // can. It chooses the interpreter by itself where it has no compiler for the
 // CPU. WithCloseOnContextDone stays off: it makes a guest several times
 // slower, and a guest ends with its process.
-func runtimeConfig(s *shape) wazero.RuntimeConfig {
+func runtimeConfig() wazero.RuntimeConfig {
 	return wazero.NewRuntimeConfig().
 		WithCoreFeatures(coreFeatures()).
-		WithDebugInfoEnabled(s.debugInfo <= maxDebugInfo)
+		WithDebugInfoEnabled(true) // what there is of it: see trim
 }
 
 func coreFeatures() api.CoreFeatures {

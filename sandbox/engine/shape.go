@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // shape is what a module says about itself before its code: enough to name in
@@ -19,8 +18,6 @@ type shape struct {
 	hasGC bool
 	// code is the code section's content.
 	code []byte
-	// debugInfo is the size of the debug information in bytes.
-	debugInfo int
 	// features are the proposals that the toolchain says the module uses: the
 	// target_features section of the tool conventions ("Linking.md").
 	features []string
@@ -68,11 +65,8 @@ func scan(file []byte) *shape {
 		section := &reader{rest: r.bytes()}
 		switch id {
 		case 0:
-			switch name := string(section.bytes()); {
-			case name == "target_features":
+			if name := string(section.bytes()); name == "target_features" {
 				s.readFeatures(section)
-			case strings.HasPrefix(name, ".debug_"):
-				s.debugInfo += len(section.rest)
 			}
 		case 1:
 			s.readTypes(section)
