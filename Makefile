@@ -184,7 +184,7 @@ $(oras): test/engines/oras/go.mod test/engines/oras/go.sum
 	@test/step "build the matrix" env $(static) "-s -w" -o $@ ./test/matrix
 	@touch $@
 
-.engines/tests/e2e.test: go.mod go.sum $(call go_sources,test/e2e test/daemon test/image test/isolate)
+.engines/tests/e2e.test: go.mod go.sum $(call go_sources,test/e2e test/daemon test/image test/isolate test/guests/asm test/guests/hostile) $(wildcard docs/*)
 	@test/step "build the end-to-end tests" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
 	@touch $@
 

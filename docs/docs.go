@@ -12,3 +12,8 @@ var Operations string
 //
 //go:embed images.md
 var Images string
+
+// HostileModules is hostile-modules.md.
+//
+//go:embed hostile-modules.md
+var HostileModules string
