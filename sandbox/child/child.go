@@ -106,22 +106,18 @@ func prepare(control *os.File, setup *wire.Setup) (*engine.Instance, error) {
 	})
 }
 
-// filterCalls puts the process under the filter of every sandbox, which comes
-// first because the spec's may forbid installing another, and then under the
-// spec's. No byte of the module has been looked at before.
+// filterCalls puts the process under the filter of every sandbox and the spec's.
+// No byte of the module has been looked at before.
 func filterCalls(setup *wire.Setup) error {
-	own, err := seccomp.Sandbox()
+	filter, err := seccomp.Sandbox(setup.Filter)
 	if err == nil {
-		err = seccomp.Install(own, 0)
+		err = seccomp.Install(filter, setup.FilterFlags)
+	}
+	if err != nil && len(setup.Filter) > 0 {
+		return fmt.Errorf("linux.seccomp: %w", err)
 	}
 	if err != nil {
 		return fmt.Errorf("the sandbox's system-call filter: %w", err)
-	}
-	if len(setup.Filter) == 0 {
-		return nil
-	}
-	if err := seccomp.Install(setup.Filter, setup.FilterFlags); err != nil {
-		return fmt.Errorf("linux.seccomp: %w", err)
 	}
 	return nil
 }

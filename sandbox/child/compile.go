@@ -39,7 +39,7 @@ func artifact(job *wire.Compile) (c wire.Compiled, err error) {
 	if err := jail.EnterNothing(); err != nil {
 		return c, fmt.Errorf("the compiler's jail: %w", err)
 	}
-	filter, err := seccomp.Sandbox()
+	filter, err := seccomp.Compiler()
 	if err == nil {
 		err = seccomp.Install(filter, 0)
 	}

@@ -2,5 +2,5 @@ package seccomp
 
 import "golang.org/x/sys/unix"
 
-// nativeCalls are those that only this architecture has, or names so.
-var nativeCalls = []uint32{unix.SYS_FSTATAT}
+// statAt is fstatat(2), by this architecture's name.
+const statAt = unix.SYS_FSTATAT
