@@ -27,10 +27,11 @@ type box struct {
 	wait      func() error
 }
 
-// enter starts a container and fails the test where that fails.
-func enter(t *testing.T, spec *specs.Spec, rootfs string) *box {
+// enter starts a container and fails the test where that fails. Streams are its
+// standard input and output, the null device where they are left out.
+func enter(t *testing.T, spec *specs.Spec, rootfs string, streams ...*os.File) *box {
 	t.Helper()
-	b, err := tryEnter(t, spec, rootfs)
+	b, err := tryEnter(t, spec, rootfs, streams...)
 	if err != nil {
 		t.Fatalf("entering the container: %v", err)
 	}
@@ -38,7 +39,7 @@ func enter(t *testing.T, spec *specs.Spec, rootfs string) *box {
 }
 
 // tryEnter also holds the container to leaving the host's mounts as they were.
-func tryEnter(t *testing.T, spec *specs.Spec, rootfs string) (*box, error) {
+func tryEnter(t *testing.T, spec *specs.Spec, rootfs string, streams ...*os.File) (*box, error) {
 	t.Helper()
 	if err := Validate(spec); err != nil {
 		return nil, err
@@ -53,6 +54,9 @@ func tryEnter(t *testing.T, spec *specs.Spec, rootfs string) (*box, error) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = []string{roleVariable + "=container", "GOMAXPROCS=2"}
 	cmd.Stderr = os.Stderr
+	if len(streams) == 2 {
+		cmd.Stdin, cmd.Stdout = streams[0], streams[1]
+	}
 	cmd.ExtraFiles = []*os.File{requests, replies}
 	// Not Pdeathsig: Go takes a parent that the child's pid namespace does not
 	// know for a dead one.

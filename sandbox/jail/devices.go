@@ -21,6 +21,10 @@ var defaultDevices = []specs.LinuxDevice{
 	{Path: "/dev/tty", Type: "c", Major: 5, Minor: 0},
 }
 
+// ownDev is mounted where the spec mounts nothing on /dev: in the image's own
+// directory devices would do nothing, and stay in the image.
+var ownDev = specs.Mount{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}}
+
 var deviceLinks = []struct{ name, target string }{
 	{"fd", "/proc/self/fd"},
 	{"stdin", "/proc/self/fd/0"},
@@ -122,23 +126,64 @@ func (c *container) makeDevice(d specs.LinuxDevice) error {
 		return c.bindDevice(d.Path, kind, number)
 	}
 	dir, name := path.Split(path.Clean(d.Path))
+	if kind != unix.S_IFIFO && !strings.HasPrefix(dir, "/dev/") {
+		return c.makeElsewhere(d, kind, number)
+	}
 	parent, err := c.deviceDir(dir)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(parent)
+	return makeNode(parent, name, kind, number, d)
+}
+
+// makeElsewhere makes a device node in /dev, the only place where one works, and
+// binds it to where it shall be.
+func (c *container) makeElsewhere(d specs.LinuxDevice, kind uint32, number uint64) error {
+	const name = ".elsewhere"
+	dev, err := c.deviceDir("/dev")
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dev)
+	if err := makeNode(dev, name, kind, number, d); err != nil {
+		return err
+	}
+	node, err := openIn(dev, name, unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(node)
+	mnt, err := cloneMount(node, false)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(mnt)
+	target, _, err := mountpoint(c.root, d.Path, false)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(target)
+	if err := attach(mnt, target); err != nil {
+		return err
+	}
+	return unix.Unlinkat(dev, name, 0)
+}
+
+// makeNode makes the device, or takes the one that is there already for it.
+func makeNode(parent int, name string, kind uint32, number uint64, d specs.LinuxDevice) error {
 	mode := uint32(0o666)
 	if d.FileMode != nil {
 		mode = uint32(d.FileMode.Perm())
 	}
-	err = unix.Mknodat(parent, name, kind|mode, int(number))
+	err := unix.Mknodat(parent, name, kind|mode, int(number))
 	if err == unix.EEXIST {
 		var st unix.Stat_t
 		if err := unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return err
 		}
 		if st.Mode&unix.S_IFMT != kind || st.Rdev != number {
-			return fmt.Errorf("the image has something else there")
+			return fmt.Errorf("something else is there already")
 		}
 	} else if err != nil {
 		return err

@@ -29,5 +29,8 @@
 //   - "shared" propagation of a mount towards the host: no process of the
 //     container can mount anything, so nothing could ever propagate. Mounts
 //     that the host makes below a shared or slave mount do arrive.
+//   - the mount options exec and suid: a guest executes nothing, so all mounts
+//     are noexec and nosuid. Device nodes work below /dev, and on mounts with the
+//     option dev.
 //   - the mount options silent and loud: there is nobody to read kernel messages.
 package jail

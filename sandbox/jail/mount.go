@@ -17,6 +17,20 @@ func describe(m specs.Mount) string {
 	return fmt.Sprintf("%s on %s", m.Type, m.Destination)
 }
 
+// mountsOn says whether the spec mounts something there.
+func (c *container) mountsOn(destination string) bool {
+	return slices.ContainsFunc(c.spec.Mounts, func(m specs.Mount) bool { return path.Clean(m.Destination) == destination })
+}
+
+// hasDevices says whether device nodes below a mount work: below /dev, where the
+// spec's devices are, and where the spec says dev. Elsewhere they would be those
+// of an image or a volume.
+func (o options) hasDevices(destination string) bool {
+	destination = path.Clean(destination)
+	return destination == "/dev" || strings.HasPrefix(destination, "/dev/") ||
+		(o.top.mask&^o.top.set|o.tree.mask&^o.tree.set)&unix.MOUNT_ATTR_NODEV != 0
+}
+
 // mount makes one mount of the spec.
 func (c *container) mount(m specs.Mount) error {
 	o, err := parseOptions(m)
@@ -44,6 +58,9 @@ func (c *container) mount(m specs.Mount) error {
 	if m.Type == "tmpfs" && !created && !slices.ContainsFunc(o.data, func(s string) bool { return strings.HasPrefix(s, "mode=") }) {
 		// A tmpfs over the image's /tmp is as open as that was.
 		o.data = append(o.data, fmt.Sprintf("mode=%o", old.Mode&0o7777))
+	}
+	if !o.hasDevices(m.Destination) {
+		o.tree.add(mountFlags["nodev"])
 	}
 	mnt, err := newMount(m.Type, m.Source, o.data, o.top.set|o.tree.set)
 	if err == unix.EPERM && m.Type == "sysfs" && c.userNS {
@@ -101,6 +118,11 @@ func (c *container) bind(source, destination string, o options) error {
 		return err
 	}
 	defer unix.Close(mnt)
+	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
+	// A device that is the source itself is the spec's.
+	if isDir && !o.hasDevices(destination) {
+		o.tree.add(mountFlags["nodev"])
+	}
 	if err := setAttributes(mnt, o.tree, true); err != nil {
 		return fmt.Errorf("setting the recursive options: %w", err)
 	}
@@ -111,7 +133,7 @@ func (c *container) bind(source, destination string, o options) error {
 	if err := setAttributes(mnt, top, false); err != nil {
 		return fmt.Errorf("setting the options: %w", err)
 	}
-	target, _, err := mountpoint(c.root, destination, st.Mode&unix.S_IFMT == unix.S_IFDIR)
+	target, _, err := mountpoint(c.root, destination, isDir)
 	if err != nil {
 		return err
 	}

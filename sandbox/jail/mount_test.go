@@ -67,7 +67,7 @@ func TestBindMounts(t *testing.T) {
 	b.reads("/etc/new/file", "content")
 	b.refuses("openrw", "/etc/new/file", unix.EROFS)
 	b.must("openrw", "/dev/zero2", "")
-	for path, want := range map[string]string{"/rw": "rw,nosuid,relatime", "/ro": "ro,noatime", "/single": "rw,nodev,noexec,relatime", "/rbound": "rw,noexec", "/rbound/sub": "rw,noexec"} {
+	for path, want := range map[string]string{"/rw": "rw,nosuid,nodev,noexec,relatime", "/ro": "ro,nosuid,nodev,noexec,noatime", "/single": "rw,nosuid,nodev,noexec,relatime", "/rbound": "rw,nosuid,nodev,noexec", "/rbound/sub": "rw,nosuid,nodev,noexec"} {
 		if got := b.mountAt(path); !strings.HasPrefix(got, want) {
 			t.Errorf("the mount at %s is %q, want %q", path, got, want)
 		}
@@ -81,9 +81,9 @@ func TestReadonlySource(t *testing.T) {
 	if err := unix.Mount("", volume, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOEXEC, ""); err != nil {
 		t.Fatal(err)
 	}
-	b := enter(t, withMounts(specs.Mount{Destination: "/data", Type: "bind", Source: volume, Options: []string{"rw", "exec", "nodev"}}), newRootfs(t, nil))
+	b := enter(t, withMounts(specs.Mount{Destination: "/data", Type: "bind", Source: volume, Options: []string{"rw", "exec", "suid"}}), newRootfs(t, nil))
 	b.refuses("write", "/data/file", unix.EROFS)
-	if got := b.mountAt("/data"); !strings.HasPrefix(got, "ro,nodev,noexec") {
+	if got := b.mountAt("/data"); !strings.HasPrefix(got, "ro,nosuid,nodev,noexec") {
 		t.Errorf("the mount is %q", got)
 	}
 }

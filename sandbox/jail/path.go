@@ -90,7 +90,7 @@ func mountpoint(root int, where string, dir bool) (fd int, created bool, err err
 		return -1, false, fmt.Errorf("creating the file %s to mount on: %w", where, err)
 	}
 	unix.Close(file)
-	fd, err = openIn(root, where, 0, 0)
+	fd, err = openIn(parent, name, unix.O_NOFOLLOW, 0)
 	return fd, true, err
 }
 

@@ -22,8 +22,9 @@ const securebits = 1<<0 | 1<<1 | // SECBIT_NOROOT, locked
 // DropPrivileges gives up everything that the guest shall not have, on every
 // thread of the process: after it the process has the spec's user, groups,
 // umask, rlimits and working directory, a session of its own, no capability in
-// any set, and no way to new privileges; it is not dumpable, and dies with its
-// parent. It is called after EnterRootfs, inside the root file system.
+// any set, and no way to new privileges; it is not dumpable, dies with its
+// parent, and reaches no file outside of the root directory, see confine. It is
+// called after EnterRootfs, inside the root file system.
 //
 // RLIMIT_NPROC and RLIMIT_AS count the runtime's own threads and memory too.
 //
@@ -62,7 +63,10 @@ func DropPrivileges(spec *specs.Spec) error {
 	if _, err := unix.Getwd(); err != nil {
 		return fmt.Errorf("process.cwd: %s is not inside the container: %w", p.Cwd, err)
 	}
-	return dropCapabilities()
+	if err := dropCapabilities(); err != nil {
+		return err
+	}
+	return confine()
 }
 
 // LimitThread prepares the calling thread for starting the processes of

@@ -56,6 +56,11 @@ func EnterRootfs(spec *specs.Spec, rootfs string) (err error) {
 		return err
 	}
 	defer unix.Close(c.root)
+	if !c.mountsOn("/dev") {
+		if err := c.mount(ownDev); err != nil {
+			return fmt.Errorf("/dev: %w", err)
+		}
+	}
 	for i, m := range spec.Mounts {
 		if err := c.mount(m); err != nil {
 			return fmt.Errorf("mounts[%d]: %s: %w", i, describe(m), err)
@@ -72,6 +77,9 @@ func EnterRootfs(spec *specs.Spec, rootfs string) (err error) {
 	if err := c.protectPaths(); err != nil {
 		return err
 	}
+	if err := setAttributes(c.root, inert, true); err != nil {
+		return fmt.Errorf("taking set-user-id bits and executability from the mounts: %w", err)
+	}
 	if spec.Root.Readonly {
 		if err := setAttributes(c.root, mountFlags["ro"], false); err != nil {
 			return fmt.Errorf("root.readonly: %w", err)
@@ -80,8 +88,13 @@ func EnterRootfs(spec *specs.Spec, rootfs string) (err error) {
 	return c.pivot()
 }
 
+// inert are the flags of all mounts of a container: a guest executes no file, and
+// what breaks out of it shall not either.
+var inert = attributes{unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC, unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC}
+
 // openRoot cuts the process's mounts off from those of the host and opens a
-// mount of its own of the root file system, over the one that is there.
+// mount of its own of the root file system, over the one that is there. Device
+// nodes of the image do nothing.
 func (c *container) openRoot(rootfs string) error {
 	if !filepath.IsAbs(rootfs) || filepath.Clean(rootfs) == "/" {
 		return fmt.Errorf("root.path: %q is not an absolute path other than /", rootfs)
@@ -103,7 +116,11 @@ func (c *container) openRoot(rootfs string) error {
 	if err != nil {
 		return fmt.Errorf("root.path: %s: %w", rootfs, err)
 	}
-	if err := attach(c.root, dir); err != nil {
+	err = setAttributes(c.root, mountFlags["nodev"], true)
+	if err == nil {
+		err = attach(c.root, dir)
+	}
+	if err != nil {
 		unix.Close(c.root)
 		return fmt.Errorf("root.path: %s: %w", rootfs, err)
 	}

@@ -230,7 +230,7 @@ func TestNamespaces(t *testing.T) {
 
 // TestErrors holds the sentences that people read when a container cannot be made.
 func TestErrors(t *testing.T) {
-	rootfs := newRootfs(t, map[string]string{"file": "x", "proclink": "->/proc/self", "devlink/null": "x"})
+	rootfs := newRootfs(t, map[string]string{"file": "x", "proclink": "->/proc/self"})
 	for _, c := range []struct {
 		want   string
 		change func(*specs.Spec)
@@ -262,8 +262,8 @@ func TestErrors(t *testing.T) {
 		{"mounts[7]: proc on /proclink: the image has a symbolic link there, and proc can only be mounted on a directory", func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/proclink", Type: "proc"})
 		}},
-		{"linux.devices[0]: /devlink/null: the image has something else there", func(s *specs.Spec) {
-			s.Linux.Devices = []specs.LinuxDevice{{Path: "/devlink/null", Type: "c", Major: 1, Minor: 3}}
+		{"linux.devices[0]: /dev/null: something else is there already", func(s *specs.Spec) {
+			s.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/null", Type: "c", Major: 1, Minor: 5}}
 		}},
 		{"linux.sysctl[net.ipv4.nothing]: open /proc/sys/net/ipv4/nothing: no such file or directory", func(s *specs.Spec) {
 			s.Linux.Sysctl = map[string]string{"net.ipv4.nothing": "1"}
