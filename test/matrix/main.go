@@ -24,6 +24,8 @@ import (
 	"regexp"
 	"syscall"
 	"time"
+
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/table"
 )
 
 func main() {
@@ -39,7 +41,7 @@ func main() {
 	defer stop()
 	columns, err := run(ctx, flag.Arg(0), flag.Args()[1:])
 	if *readme != "" && ctx.Err() == nil {
-		err = errors.Join(err, keep(*readme, render(rows, columns), *update))
+		err = errors.Join(err, table.Keep(*readme, "matrix", render(rows, columns), *update, "make test-matrix UPDATE=1"))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "matrix:", err)

@@ -34,7 +34,7 @@ var (
 		{"a third", "", []string{"TestThree"}},
 		{"a fourth", "", []string{"TestFive"}},
 	}
-	table = `| containerd | calls | 1.2.3 | 4.5.6 |
+	rendered = `| containerd | calls | 1.2.3 | 4.5.6 |
 |---|---|:---:|:---:|
 | one thing | Create, Start | ✓ | ✗ |
 | another | Kill | ✗ | ✗ |
@@ -65,44 +65,14 @@ func TestFollow(t *testing.T) {
 		}
 	}
 	c := column{version: "1.2.3", passed: passed}
-	if got := render(some, []column{c, {version: "4.5.6"}}); got != table {
-		t.Errorf("table\n%s\nwant\n%s", got, table)
+	if got := render(some, []column{c, {version: "4.5.6"}}); got != rendered {
+		t.Errorf("table\n%s\nwant\n%s", got, rendered)
 	}
 	if err := c.complete(some); err == nil || !strings.Contains(err.Error(), "TestTwo") {
 		t.Errorf("complete: %v", err)
 	}
 	if err := c.complete(some[:1]); err != nil {
 		t.Errorf("complete: %v", err)
-	}
-}
-
-func TestKeep(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "README.md")
-	put := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put("before\n" + begin + "| old |\n" + end + "after\n")
-	if err := keep(file, table, false); err == nil || !strings.Contains(err.Error(), "UPDATE=1") {
-		t.Errorf("another table is there: %v", err)
-	}
-	if err := keep(file, table, true); err != nil {
-		t.Fatal(err)
-	}
-	got, err := os.ReadFile(file)
-	if want := "before\n" + begin + table + end + "after\n"; err != nil || string(got) != want {
-		t.Fatalf("%v, written %q, want %q", err, got, want)
-	}
-	if err := keep(file, table, false); err != nil {
-		t.Errorf("the same table is there: %v", err)
-	}
-	for _, text := range []string{"", begin, end + begin, "no markers\n"} {
-		put(text)
-		if err := keep(file, table, true); err == nil {
-			t.Errorf("%q was changed", text)
-		}
 	}
 }
 
