@@ -64,14 +64,14 @@ demo: build $(engines)/containerd $(engines)/ctr .engines/demo .engines/hello.wa
 
 ##@ Test
 
-.PHONY: engines guests test test-unit test-e2e test-matrix test-vm bench lint
+.PHONY: engines guests test test-unit test-e2e test-matrix test-vm test-escape bench lint
 engines: $(addprefix $(engines)/,containerd ctr containerd-shim-runc-v2 runc) ## the engines that the tests drive, to .engines/bin
 
 guests: compilers ## the modules that the tests run, to .engines/guests
 	@go run ./test/guests/build
 
 test: ## all of the following, of the matrix what takes few minutes to build
-	@for goal in lint test-unit test-e2e 'test-matrix ONLY="1.6 1.7"' test-vm; do \
+	@for goal in lint test-unit test-e2e test-escape 'test-matrix ONLY="1.6 1.7"' test-vm; do \
 		echo "== $$goal"; eval "$(MAKE) $$goal"; \
 	done; \
 	echo "== all passed, $$SECONDS s"
@@ -102,6 +102,9 @@ test-vm: build engines guests $(e2e) ## the same on cgroup v2, in a virtual mach
 	@test/vm/run $(foreach p,$(vm_packages),.engines/tests/$(notdir $(p)).test --) .engines/tests/e2e.test -test.run '$(vm_tests)' | sed -u '/^=== /d'
 	@CGO_ENABLED=0 go test -C test/e2e -c -o $(CURDIR)/.engines/tests/systemd.test ./systemd
 	@test/vm/run --systemd .engines/tests/cgroups.test -- .engines/tests/systemd.test | sed -u '/^=== /d'
+
+test-escape: build engines .engines/escape/wasm-sandbox .engines/escape/attacker .engines/tests/escape.test ## an attacker in a sandbox and in runc, for the tables in SECURITY.md, which UPDATE=1 writes
+	@E2E_BIN=.engines/escape:$(engines) .engines/tests/escape.test -test.v -security SECURITY.md $(if $(UPDATE),-update) | sed -u '/^=== /d'
 
 bench: build guests .engines/startup .engines/webserver.wasm ## sizes of the programs; how modules start, beside wazero's own cache
 	@stat -c '  %n: %s bytes' $(programs)
@@ -180,12 +183,27 @@ $(oras): test/engines/oras/go.mod test/engines/oras/go.sum
 	@test/step "build the guest webserver.wasm" env GOOS=wasip1 GOARCH=wasm go build -trimpath -ldflags "-s -w" -o $@ ./test/guests/go/webserver
 	@touch $@
 
-.engines/matrix: go.mod go.sum $(call go_sources,test/matrix)
+.engines/matrix: go.mod go.sum $(call go_sources,test/matrix test/table)
 	@test/step "build the matrix" env $(static) "-s -w" -o $@ ./test/matrix
 	@touch $@
 
 .engines/tests/e2e.test: go.mod go.sum $(call go_sources,test/e2e test/daemon test/image test/isolate test/guests/asm test/guests/hostile) $(wildcard docs/*)
 	@test/step "build the end-to-end tests" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
+	@touch $@
+
+# The shim finds the sandbox's program beside itself.
+.engines/escape/wasm-sandbox: bin/containerd-shim-wasm-v1 $(sources) $(call go_sources,test/escape)
+	@mkdir -p $(@D)
+	@test/step "build the sandbox with an attacker in it" go run ./test/escape/build $@
+	@cp bin/containerd-shim-wasm-v1 $(@D)/
+	@touch $@
+
+.engines/escape/attacker: go.mod go.sum $(call go_sources,test/escape)
+	@test/step "build the attacker for runc" env $(static) "-s -w" -o $@ ./test/escape/native
+	@touch $@
+
+.engines/tests/escape.test: $(sources) $(call go_sources,test/e2e/escape test/escape test/daemon test/image test/isolate test/table)
+	@test/step "build the escape test" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./escape
 	@touch $@
 
 .engines/tests/images.test: go.mod go.sum $(call go_sources,oci test/e2e/images test/daemon test/image test/isolate)
