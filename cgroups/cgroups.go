@@ -51,8 +51,9 @@ type Group struct {
 	systemd bool
 	// paths has the group's directory for each v1 controller, or under "" for v2.
 	paths    map[string]string
-	settings []setting     // those that Config.Resources asks for
-	oomKills atomic.Uint64 // as last seen
+	settings []setting            // those that Config.Resources asks for
+	oomKills atomic.Uint64        // as last seen
+	none     atomic.Pointer[none] // nil where there is a group
 
 	mu      sync.Mutex // guards what follows, and the manager, whose own locks leave holes
 	config  *control.Cgroup
@@ -71,10 +72,7 @@ func New(cfg Config) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	resources := cfg.Resources
-	if resources == nil {
-		resources = &specs.LinuxResources{}
-	}
+	resources := withoutDefaults(cfg.Resources)
 	settings, err := asked(resources, v2)
 	if err != nil {
 		return nil, err
@@ -106,7 +104,8 @@ func New(cfg Config) (*Group, error) {
 // Dir makes the group, without limits yet, and opens its directory for
 // CLONE_INTO_CGROUP; the caller closes it. It returns nil and no error where a
 // process cannot be born in its group: on cgroup v1, and with systemd, which
-// makes a scope only around a living process. Call Add for the child all the same.
+// makes a scope only around a living process, and for a container that goes
+// without a group (see Add). Call Add for the child all the same.
 func (g *Group) Dir() (*os.File, error) {
 	if !g.v2 || g.systemd {
 		return nil, nil
@@ -117,6 +116,9 @@ func (g *Group) Dir() (*os.File, error) {
 		return nil, err
 	}
 	if err := g.manager.Apply(-1); err != nil {
+		if undelegated(err) {
+			return nil, g.goWithout(err)
+		}
 		return nil, fmt.Errorf("control group %s cannot be made: %w", g.name, err)
 	}
 	return os.Open(g.paths[""])
@@ -126,13 +128,26 @@ func (g *Group) Dir() (*os.File, error) {
 // The process should be blocked until Add returns, or it runs unlimited for a
 // while. The group must hold no other process. On failure the group may exist in
 // part: Kill and Delete undo it.
+//
+// A container without limits whose group cannot be made, because containerd is in
+// a user namespace and nothing is delegated to it, goes without: its processes are
+// known all the same, and what takes a group is ErrNoGroup.
 func (g *Group) Add(pid int) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if n := g.none.Load(); n != nil {
+		return n.add(pid)
+	}
 	if err := g.claim(pid); err != nil {
 		return err
 	}
 	if err := g.manager.Apply(pid); err != nil {
+		if undelegated(err) && !g.exists() {
+			if err := g.goWithout(err); err != nil {
+				return err
+			}
+			return g.none.Load().add(pid)
+		}
 		return g.explain(g.settings, fmt.Errorf("process %d cannot enter: %w", pid, err))
 	}
 	if err := g.present(g.settings); err != nil {
@@ -147,6 +162,9 @@ func (g *Group) Add(pid int) error {
 // Join puts process pid into the group, which Add has made, beside the processes
 // that are there. The limits, which are the group's, stay as they are.
 func (g *Group) Join(pid int) error {
+	if n := g.none.Load(); n != nil {
+		return n.add(pid)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err := g.manager.AddPid("", pid); err != nil {

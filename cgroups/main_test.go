@@ -41,6 +41,8 @@ func TestMain(m *testing.M) {
 		must(unix.Mount("none", "/sys/fs/cgroup", "cgroup2", 0, ""))
 	case "systemd":
 		scopes = true
+	case "unprivileged":
+		unprivileged = true
 	default:
 		play(role[0], role[1:])
 	}

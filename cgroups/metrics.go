@@ -11,8 +11,12 @@ import (
 // Metrics measures the group: a *stats.Metrics of containerd/cgroups/v3, of its
 // cgroup2/stats on a v2 host and else of cgroup1/stats, which is what containerd,
 // CRI and Docker can read. The error wraps fs.ErrNotExist where there is no group;
-// systemd removes a scope soon after its last process has ended.
+// systemd removes a scope soon after its last process has ended. It wraps
+// ErrNoGroup where the container goes without one.
 func (g *Group) Metrics() (any, error) {
+	if n := g.none.Load(); n != nil {
+		return nil, n.reason
+	}
 	if !g.exists() {
 		return nil, fmt.Errorf("control group %s: %w", g.name, fs.ErrNotExist)
 	}

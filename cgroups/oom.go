@@ -47,8 +47,11 @@ func (g *Group) oomFile() string {
 // group, those before the call included; kills in quick succession may be one
 // call. It returns at once: f is called from a goroutine that ends with ctx or
 // with the group, after a call under way. Where the group has no memory
-// controller there is nothing to watch. The group must exist.
+// controller there is nothing to watch. The group must exist, or it is ErrNoGroup.
 func (g *Group) WatchOOM(ctx context.Context, f func()) error {
+	if n := g.none.Load(); n != nil {
+		return n.reason
+	}
 	dir := g.dir("memory")
 	if dir == "" {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/moby/sys/userns"
 	control "github.com/opencontainers/cgroups"
 	"github.com/opencontainers/cgroups/fs2"
 	"github.com/opencontainers/cgroups/systemd"
@@ -29,6 +30,9 @@ func locate(cfg Config) (*control.Cgroup, error) {
 	}
 	if strings.HasSuffix(name, ".slice") {
 		return nil, fmt.Errorf("linux.cgroupsPath %q: the name after the second colon is a slice, and a container's group must be a scope", cfg.Path)
+	}
+	if userns.RunningInUserNS() {
+		return nil, fmt.Errorf("linux.cgroupsPath %q: the systemd driver does not work in a user namespace; use a path of the form /parent/name and turn the systemd driver off", cfg.Path)
 	}
 	if !systemd.IsRunningSystemd() {
 		return nil, fmt.Errorf("linux.cgroupsPath %q: systemd does not run on this host; use a path of the form /parent/name and turn the systemd driver off", cfg.Path)

@@ -19,6 +19,9 @@ func (g *Group) Freeze() error { return g.freeze(control.Frozen) }
 func (g *Group) Thaw() error { return g.freeze(control.Thawed) }
 
 func (g *Group) freeze(state control.FreezerState) error {
+	if n := g.none.Load(); n != nil {
+		return n.reason
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	err := g.manager.Freeze(state)
@@ -58,6 +61,9 @@ func (g *Group) freezeBusy() error {
 // Pids returns the processes of the group and of the groups below it, in no
 // order. A group that is not there has none.
 func (g *Group) Pids() ([]int, error) {
+	if n := g.none.Load(); n != nil {
+		return n.pids(), nil
+	}
 	pids, err := control.GetAllPids(g.main())
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 		return nil, nil
@@ -71,6 +77,9 @@ func (g *Group) Pids() ([]int, error) {
 // Kill sends SIGKILL to every process of the group, frozen or not, and does not
 // wait for them to end. Afterwards a v1 group is thawed, as only that lets them.
 func (g *Group) Kill() error {
+	if n := g.none.Load(); n != nil {
+		return n.kill()
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.foreign {

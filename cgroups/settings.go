@@ -94,6 +94,25 @@ func asked(r *specs.LinuxResources, v2 bool) ([]setting, error) {
 	return list, err
 }
 
+// defaultShares is the cpu.shares that every new group has, and with cgroup v2 the
+// weight that it stands for.
+const defaultShares = 1024
+
+// withoutDefaults leaves out of what a new group shall have what it has anyway:
+// ctr always names the shares, and so would ask for a controller that may not be
+// there. nil asks for nothing.
+func withoutDefaults(r *specs.LinuxResources) *specs.LinuxResources {
+	if r == nil {
+		return &specs.LinuxResources{}
+	}
+	if r.CPU == nil || value(r.CPU.Shares) != defaultShares {
+		return r
+	}
+	resources, cpu := *r, *r.CPU
+	cpu.Shares, resources.CPU = nil, &cpu
+	return &resources
+}
+
 type adder = func(asked bool, field string, v1, v2 place)
 
 func memory(m *specs.LinuxMemory, v2 bool, add adder) {

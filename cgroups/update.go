@@ -30,6 +30,12 @@ func (g *Group) Update(r *specs.LinuxResources) error {
 		return err
 	}
 	to.SkipDevices = true
+	if n := g.none.Load(); n != nil {
+		if len(list) == 0 {
+			return nil
+		}
+		return fmt.Errorf("linux.resources.%s: %w", list[0].field, n.reason)
+	}
 
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -3,10 +3,12 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
+	"github.com/moby/sys/userns"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +26,7 @@ func openNamespaces(joins []jail.Join) (opened namespaces, err error) {
 		file, err := os.Open(join.Path)
 		if err != nil {
 			opened.close()
-			return nil, fmt.Errorf("linux.namespaces[%s]: %w", join.Type, err)
+			return nil, fmt.Errorf("linux.namespaces[%s]: %w", join.Type, ownOnly(err))
 		}
 		opened = append(opened, namespace{join, file})
 	}
@@ -132,11 +134,19 @@ func (n namespaces) enter() (back func() bool, err error) {
 		}
 		if err := unix.Setns(ns.fd(), ns.Flag); err != nil {
 			file.Close()
-			return back, fmt.Errorf("linux.namespaces[%s]: joining %s: %w", ns.Type, ns.Path, err)
+			return back, fmt.Errorf("linux.namespaces[%s]: joining %s: %w", ns.Type, ns.Path, ownOnly(err))
 		}
 		own = append(own, namespace{ns.Join, file})
 	}
 	return back, nil
+}
+
+// ownOnly says of a refusal what is behind it.
+func ownOnly(err error) error {
+	if errors.Is(err, fs.ErrPermission) && userns.RunningInUserNS() {
+		return fmt.Errorf("%w; containerd is in a user namespace, where only namespaces that belong to it can be joined", err)
+	}
+	return err
 }
 
 // openOwn opens a namespace of the calling thread.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wire"
+	"github.com/moby/sys/userns"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -187,7 +188,21 @@ func forkExec(dir *os.File, argv, env []string, files []uintptr, sys *syscall.Sy
 	// take that of the folder. It leaves when it enters its root file system.
 	attr := &syscall.ProcAttr{Dir: inDir(dir, "."), Env: env, Files: files, Sys: sys}
 	pid, err = syscall.ForkExec(programName, argv, attr)
-	return pid, pidfd, err
+	return pid, pidfd, explainFork(err, sys)
+}
+
+// explainFork names what the kernel most likely refused, where this process is in
+// a user namespace itself.
+func explainFork(err error, sys *syscall.SysProcAttr) error {
+	switch {
+	case err == nil || !userns.RunningInUserNS():
+		return err
+	case err == syscall.EPERM && len(sys.UidMappings) > 0:
+		return fmt.Errorf("linux.uidMappings and linux.gidMappings: %w; containerd is in a user namespace, and only ids that exist in it can be mapped", err)
+	case sys.UseCgroupFD && (err == syscall.EACCES || err == syscall.EBUSY || err == syscall.EOPNOTSUPP):
+		return fmt.Errorf("linux.cgroupsPath: the process cannot begin in its control group: %w; that must have been delegated to the user, and containerd be in a group below the same one", err)
+	}
+	return err
 }
 
 func idMappings(mappings []specs.LinuxIDMapping) []syscall.SysProcIDMap {

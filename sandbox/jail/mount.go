@@ -70,6 +70,9 @@ func (c *container) mount(m specs.Mount) error {
 		o.tree.add(mountFlags["ro"])
 		return c.bind("/sys", m.Destination, o)
 	}
+	if err == unix.EPERM && c.userNS {
+		return fmt.Errorf("%w; in a user namespace this takes namespaces that belong to it, and of procfs one that is visible in full: leave the mount out, or bind the host's", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,9 @@ package jail
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -138,6 +140,9 @@ func becomeUser(u specs.User) error {
 	}
 	if !slices.Equal(current, groups) {
 		if err := syscall.Setgroups(groups); err != nil {
+			if deny, _ := os.ReadFile("/proc/self/setgroups"); strings.HasPrefix(string(deny), "deny") {
+				return fmt.Errorf("process.user.additionalGids: the process has groups %v, and its user namespace forbids it others (/proc/self/setgroups): map a range of groups, as newgidmap(1) does", current)
+			}
 			return fmt.Errorf("process.user.additionalGids: %w", err)
 		}
 	}

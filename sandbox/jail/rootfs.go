@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/moby/sys/userns"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -13,8 +14,8 @@ import (
 // container is what the set-up of one container shares.
 type container struct {
 	spec    *specs.Spec
-	root    int // the mount of the root file system
-	userNS  bool
+	root    int  // the mount of the root file system
+	userNS  bool // it may not do what takes the host's root
 	cgroups []hierarchy
 	covers  covers
 	volumes volumes
@@ -37,7 +38,8 @@ func EnterRootfs(spec *specs.Spec, rootfs string) (err error) {
 	unix.Umask(0)
 	c := &container{spec: spec, covers: covers{empty: -1, null: -1}, volumes: volumes{}}
 	defer c.covers.close()
-	c.userNS, _ = namespace(spec, specs.UserNamespace)
+	listed, _ := namespace(spec, specs.UserNamespace)
+	c.userNS = listed || userns.RunningInUserNS()
 
 	// The paths of the process's cgroups read as "/" once it has a namespace
 	// of its own for them.

@@ -1,8 +1,10 @@
 package task
 
 import (
+	"errors"
 	"time"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/cgroups"
 	eventsAPI "github.com/containerd/containerd/api/events"
 	"github.com/containerd/containerd/v2/pkg/protobuf"
 	runc "github.com/containerd/go-runc"
@@ -63,7 +65,7 @@ func (c *container) end() (metrics *anypb.Any) {
 	if err == nil {
 		metrics, err = typeurl.MarshalAnyToProto(measured)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, cgroups.ErrNoGroup) { // of which the log has told
 		c.log.WithError(err).Warn("no metrics at exit")
 	}
 	if err := c.persist(); err != nil {

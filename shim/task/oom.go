@@ -2,8 +2,10 @@ package task
 
 import (
 	"context"
+	"errors"
 	"sync"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/cgroups"
 	eventsAPI "github.com/containerd/containerd/api/events"
 )
 
@@ -17,7 +19,11 @@ type oomReporter struct {
 func (s *service) watchOOM(c *container) {
 	ctx, stop := context.WithCancel(s.ctx)
 	c.stopOOM = stop
-	if err := c.group.WatchOOM(ctx, func() { s.reportOOM(c) }); err != nil {
+	err := c.group.WatchOOM(ctx, func() { s.reportOOM(c) })
+	switch {
+	case errors.Is(err, cgroups.ErrNoGroup):
+		c.log.WithError(err).Warn("it cannot be limited, frozen or measured")
+	case err != nil:
 		// The exit of the container looks for a kill, too.
 		c.log.WithError(err).Warn("out-of-memory kills are told of only at exit")
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/cgroups"
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
@@ -32,6 +33,9 @@ func (s *service) Stats(_ context.Context, r *taskAPI.StatsRequest) (*taskAPI.St
 	metrics, err := c.group.Metrics()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s has no cgroup to measure: %w: %w", c.init, err, errdefs.ErrNotFound)
+	}
+	if errors.Is(err, cgroups.ErrNoGroup) {
+		return nil, fmt.Errorf("%s cannot be measured: %w: %w", c.init, err, errdefs.ErrNotFound)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot be measured: %w", c.init, err)
