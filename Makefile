@@ -64,14 +64,14 @@ demo: build $(engines)/containerd $(engines)/ctr .engines/demo .engines/hello.wa
 
 ##@ Test
 
-.PHONY: engines guests test test-unit test-e2e test-matrix test-vm test-escape bench lint
+.PHONY: engines guests test test-unit test-e2e test-matrix test-vm test-escape test-rootless bench lint
 engines: $(addprefix $(engines)/,containerd ctr containerd-shim-runc-v2 runc) ## the engines that the tests drive, to .engines/bin
 
 guests: compilers ## the modules that the tests run, to .engines/guests
 	@go run ./test/guests/build
 
 test: ## all of the following, of the matrix what takes few minutes to build
-	@for goal in lint test-unit test-e2e test-escape 'test-matrix ONLY="1.6 1.7"' test-vm; do \
+	@for goal in lint test-unit test-e2e test-escape test-rootless 'test-matrix ONLY="1.6 1.7"' test-vm; do \
 		echo "== $$goal"; eval "$(MAKE) $$goal"; \
 	done; \
 	echo "== all passed, $$SECONDS s"
@@ -90,16 +90,20 @@ test-e2e: build engines guests $(e2e) .engines/tests/images.test $(oras) ## a re
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/images.test -test.v $(E2E_ARGS) | sed -u '/^=== /d'
 	@E2E_BIN=bin:$(engines):$(dir $(oras)) E2E_GUESTS=.engines/guests .engines/tests/e2e.test -test.v -test.timeout 20m $(E2E_ARGS) | sed -u '/^=== /d'
 
+test-rootless: build engines guests .engines/tests/rootless.test ## the same for containerds of an ordinary user (needs root, to be one)
+	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/rootless.test -test.v -test.timeout 5m $(E2E_ARGS) | sed -u '/^=== /d'
+
 test-matrix: build engines guests $(e2e) .engines/matrix $(addsuffix /containerd,$(releases)) ## the same under every containerd, for the table in the README, which UPDATE=1 writes; or ONLY="1.6 1.7"
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/matrix \
 		$(if $(ONLY),,-readme README.md $(if $(UPDATE),-update)) \
 		.engines/tests/e2e.test $(releases) $(if $(ONLY),,$(engines))
 
-test-vm: build engines guests $(e2e) ## the same on cgroup v2, in a virtual machine (needs root)
+test-vm: build engines guests $(e2e) .engines/tests/rootless.test ## the same on cgroup v2, in a virtual machine (needs root)
 	@for package in $(vm_packages); do \
 		CGO_ENABLED=0 go test -c -o .engines/tests/$$(basename $$package).test $$package; \
 	done
-	@test/vm/run $(foreach p,$(vm_packages),.engines/tests/$(notdir $(p)).test --) .engines/tests/e2e.test -test.run '$(vm_tests)' | sed -u '/^=== /d'
+	@test/vm/run $(foreach p,$(vm_packages),.engines/tests/$(notdir $(p)).test --) .engines/tests/e2e.test -test.run '$(vm_tests)' -- \
+		.engines/tests/rootless.test -test.run 'TestMemoryLimit|TestMetrics|TestPause' | sed -u '/^=== /d'
 	@CGO_ENABLED=0 go test -C test/e2e -c -o $(CURDIR)/.engines/tests/systemd.test ./systemd
 	@test/vm/run --systemd .engines/tests/cgroups.test -- .engines/tests/systemd.test | sed -u '/^=== /d'
 
@@ -208,6 +212,10 @@ $(oras): test/engines/oras/go.mod test/engines/oras/go.sum
 
 .engines/tests/images.test: go.mod go.sum $(call go_sources,oci test/e2e/images test/daemon test/image test/isolate)
 	@test/step "build the tests of images" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./images
+	@touch $@
+
+.engines/tests/rootless.test: go.mod go.sum docs/rootless.md $(call go_sources,test/e2e/rootless test/daemon test/image test/isolate docs)
+	@test/step "build the rootless tests" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./rootless
 	@touch $@
 
 $(engines)/native: test/e2e/native/main.go

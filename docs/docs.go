@@ -1,19 +1,29 @@
 // Package docs is the manual, embedded so that the tests can run what it says.
 package docs
 
-import _ "embed"
+import (
+	_ "embed"
+	"strings"
+)
 
-// Operations is operations.md.
-//
-//go:embed operations.md
-var Operations string
+// The pages.
+var (
+	//go:embed operations.md
+	Operations string
+	//go:embed images.md
+	Images string
+	//go:embed hostile-modules.md
+	HostileModules string
+	//go:embed rootless.md
+	Rootless string
+)
 
-// Images is images.md.
-//
-//go:embed images.md
-var Images string
-
-// HostileModules is hostile-modules.md.
-//
-//go:embed hostile-modules.md
-var HostileModules string
+// Commands joins what stands between ```sh and ``` on a page.
+func Commands(page string) (script string) {
+	for i, part := range strings.Split(page, "\n```") {
+		if body, ok := strings.CutPrefix(part, "sh\n"); ok && i%2 == 1 {
+			script += body + "\n"
+		}
+	}
+	return script
+}

@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -70,11 +71,8 @@ func (c *container) mount(m specs.Mount) error {
 		o.tree.add(mountFlags["ro"])
 		return c.bind("/sys", m.Destination, o)
 	}
-	if err == unix.EPERM && c.userNS {
-		return fmt.Errorf("%w; in a user namespace this takes namespaces that belong to it, and of procfs one that is visible in full: leave the mount out, or bind the host's", err)
-	}
 	if err != nil {
-		return err
+		return c.explainNew(err, o.data)
 	}
 	defer unix.Close(mnt)
 	if o.copyUp {
@@ -89,6 +87,21 @@ func (c *container) mount(m specs.Mount) error {
 		return c.hideSelf(mnt)
 	}
 	return nil
+}
+
+// explainNew says why a new mount may not be made in a user namespace.
+func (c *container) explainNew(err error, parameters []string) error {
+	ids := slices.DeleteFunc(slices.Clone(parameters), func(p string) bool {
+		return !strings.HasPrefix(p, "uid=") && !strings.HasPrefix(p, "gid=")
+	})
+	switch {
+	case !c.userNS:
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w; in a user namespace this takes namespaces that belong to it, and of procfs one that is visible in full: leave the mount out, or bind the host's", err)
+	case errors.Is(err, unix.EINVAL) && len(ids) > 0:
+		return fmt.Errorf("%w; the user namespace has to have the id of %s: give its user a range in /etc/subuid and /etc/subgid", err, strings.Join(ids, " and "))
+	}
+	return err
 }
 
 // place sets the propagation of a detached mount and attaches it.

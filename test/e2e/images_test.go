@@ -152,7 +152,7 @@ func TestImageManual(t *testing.T) {
 	} {
 		write(t, filepath.Join(dir, file), text)
 	}
-	script := shellBlocks(t, docs.Images)
+	script := docs.Commands(docs.Images)
 	if !strings.Contains(script, "REGISTRY=127.0.0.1:5000\n") {
 		t.Fatal("the manual does not name the registry")
 	}

@@ -145,7 +145,7 @@ func TestOperationsManual(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	script := shellBlocks(t, docs.Operations)
+	script := docs.Commands(docs.Operations)
 	for reader, ours := range map[string]string{
 		"ID=web ":            "ID=" + b.ID() + " ",
 		"NAMESPACE=default ": "NAMESPACE=" + engine.Namespace + " ",
@@ -184,19 +184,4 @@ func TestOperationsManual(t *testing.T) {
 		}
 	}
 	b.waitCode(t, 143) // the manual's kill
-}
-
-// shellBlocks joins what stands between ```sh and ``` in a Markdown text.
-func shellBlocks(t *testing.T, text string) string {
-	t.Helper()
-	var script strings.Builder
-	for i, part := range strings.Split(text, "\n```") {
-		if body, ok := strings.CutPrefix(part, "sh\n"); ok && i%2 == 1 {
-			script.WriteString(body + "\n")
-		}
-	}
-	if script.Len() == 0 {
-		t.Fatal("the manual has no commands")
-	}
-	return script.String()
 }

@@ -41,6 +41,13 @@ func runSpec(t *testing.T, change func(*specs.Spec)) (output string, err error) 
 	return ctr(t, "run", "--rm", "--runtime", runtime, "--config", file, id(t))
 }
 
+// without has a container share a namespace with containerd.
+func without(kind specs.LinuxNamespaceType) func(*specs.Spec) {
+	return func(s *specs.Spec) {
+		s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
+	}
+}
+
 // TestTolerated asks for what the user cannot have and a container can do without.
 func TestTolerated(t *testing.T) {
 	score := -500
@@ -67,9 +74,7 @@ func TestRefused(t *testing.T) {
 		want   []string
 	}{
 		{"another's namespace", join(specs.UTSNamespace, "/proc/1/ns/uts"), []string{"linux.namespaces[uts]", "/proc/1/ns/uts", "user namespace"}},
-		{"the host's ipc and a mount of it", func(s *specs.Spec) {
-			s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.IPCNamespace })
-		}, []string{"mounts[", "mqueue on /dev/mqueue", "user namespace", "bind the host's"}},
+		{"the host's ipc and a mount of it", without(specs.IPCNamespace), []string{"mounts[", "mqueue on /dev/mqueue", "user namespace", "bind the host's"}},
 		{"users that are not the user's", func(s *specs.Spec) {
 			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 			s.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 10}, {ContainerID: 10, HostID: subIDs, Size: 10}}
@@ -87,7 +92,23 @@ func TestRefused(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: not refused: %s", test.name, out)
 		}
-		t.Log(out)
 		wants(t, out, test.want...)
 	}
+}
+
+// TestSingle is about the user without a range of ids.
+func TestSingle(t *testing.T) {
+	out, err := runSpec(t, func(*specs.Spec) {})
+	if err == nil {
+		t.Error("devpts was given to a group that is not there")
+	}
+	wants(t, out, "devpts on /dev/pts", "gid=5", "/etc/subgid")
+
+	out, err = runSpec(t, func(s *specs.Spec) {
+		s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Type == "devpts" })
+	})
+	if err == nil {
+		t.Error("the guest has the groups of the user")
+	}
+	wants(t, out, "process.user.additionalGids", "/proc/self/setgroups", "newgidmap")
 }

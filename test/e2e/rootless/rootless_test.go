@@ -3,12 +3,17 @@ package rootless
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/docs"
 )
 
 const runtime = "io.containerd.wasm.v1"
@@ -112,8 +117,6 @@ lines:
 func TestHello(t *testing.T) {
 	for name, flags := range map[string][]string{
 		"a network of its own": nil,
-		// Where that is the host's, no user may mount a sysfs of it.
-		"containerd's network": {"--net-host"},
 		// Users of a container within a user's namespace.
 		"a user namespace within": {"--uidmap", "0:1000:100", "--gidmap", "0:1000:100"},
 		"another user":            {"--user", "1000:1000"},
@@ -123,6 +126,26 @@ func TestHello(t *testing.T) {
 		if err != nil || out != "hello from c\n" {
 			t.Errorf("%s: %v: %q", name, err, out)
 		}
+	}
+}
+
+// TestCompiledModules are kept where the user can write, as on one of the hosts.
+func TestCompiledModules(t *testing.T) {
+	if out, err := run(t, "hello-c"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	kept, err := filepath.Glob("/var/lib/containerd-shim-wasm-v1/*/*")
+	if warned := logged(t, "level=warning", "container="+id(t), "compiled-module cache"); err != nil || warned == hasCgroup || hasCgroup && len(kept) == 0 {
+		t.Errorf("kept: %v, %v; warned: %v", kept, err, warned)
+	}
+}
+
+// TestHostNetwork shares containerd's network namespace, of which no user may mount
+// a sysfs where it is the host's.
+func TestHostNetwork(t *testing.T) {
+	out, err := runSpec(t, without(specs.NetworkNamespace))
+	if err != nil || !strings.HasSuffix(out, "hello from c\n") {
+		t.Errorf("%v: %q", err, out)
 	}
 }
 
@@ -207,18 +230,48 @@ func TestLog(t *testing.T) {
 }
 
 func TestMemoryLimit(t *testing.T) {
-	out, err := run(t, "alloc", "--memory-limit", strconv.Itoa(64<<20))
+	limit := strconv.Itoa(64 << 20)
+	if controller["memory"] {
+		start(t, "--memory-limit", limit)
+		wants(t, mustCtr(t, "task", "metrics", id(t)), limit)
+		return
+	}
+	out, err := run(t, "spin", "--memory-limit", limit)
 	if err == nil {
-		t.Fatalf("the guest had more than its limit: %s", out)
+		t.Fatalf("the guest has no limit: %s", out)
 	}
-	switch {
-	case !hasCgroup:
-		wants(t, out, "linux.resources.memory.limit", "cannot be made", "cgroup v2", "Delegate=yes", "RootlessKit")
-	case !controller["memory"]:
+	if hasCgroup {
 		wants(t, out, "linux.resources.memory.limit", "no memory controller", "delegate")
-	default:
-		wants(t, out, "memory")
+	} else {
+		wants(t, out, "linux.resources.memory.limit", "cannot be made", "cgroup v2", "Delegate=yes", "RootlessKit")
 	}
+}
+
+// TestManual runs the commands of docs/rootless.md, one after the other, on a host
+// as they assume it.
+func TestManual(t *testing.T) {
+	script := docs.Commands(docs.Rootless)
+	for reader, ours := range map[string]string{"IMAGE=docker.io/library/app:1\n": "IMAGE=" + imageName("spin") + "\n"} {
+		if !strings.Contains(script, reader) {
+			t.Fatalf("the manual's commands have no %q", reader)
+		}
+		script = strings.ReplaceAll(script, reader, ours)
+	}
+	program, err := engine.Program("ctr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scaled(time.Minute))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-eux", "-c", script)
+	cmd.Env = append(os.Environ(),
+		"PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"),
+		"CONTAINERD_ADDRESS="+engine.Address(), "CONTAINERD_NAMESPACE="+engine.Namespace)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	wants(t, string(out), "0     100000          1", "cpu.usage_usec", "PAUSED")
 }
 
 // TestShimKilled leaves nothing of a container whose shim is killed.
