@@ -64,14 +64,14 @@ demo: build $(engines)/containerd $(engines)/ctr .engines/demo .engines/hello.wa
 
 ##@ Test
 
-.PHONY: engines guests test test-unit test-e2e test-matrix test-vm test-escape test-rootless bench lint
+.PHONY: engines guests test test-unit test-e2e test-matrix test-vm test-escape test-rootless fuzz bench lint
 engines: $(addprefix $(engines)/,containerd ctr containerd-shim-runc-v2 runc) ## the engines that the tests drive, to .engines/bin
 
 guests: compilers ## the modules that the tests run, to .engines/guests
 	@go run ./test/guests/build
 
 test: ## all of the following, of the matrix what takes few minutes to build
-	@for goal in lint test-unit test-e2e test-escape test-rootless 'test-matrix ONLY="1.6 1.7"' test-vm; do \
+	@for goal in lint test-unit 'fuzz FUZZTIME=20000x' test-e2e test-escape test-rootless 'test-matrix ONLY="1.6 1.7"' test-vm; do \
 		echo "== $$goal"; eval "$(MAKE) $$goal"; \
 	done; \
 	echo "== all passed, $$SECONDS s"
@@ -85,6 +85,10 @@ lint: ## gofmt and go vet, amd64 and arm64
 
 test-unit: guests ## the packages' own tests, with the race detector (needs root)
 	@test/step "unit tests" go test $(RACE) -timeout 15m ./...
+
+FUZZTIME ?= 30s
+fuzz: ## every fuzz test for FUZZTIME=30s, or so many inputs as in FUZZTIME=20000x
+	@test/fuzz $(FUZZTIME)
 
 test-e2e: build engines guests $(e2e) .engines/tests/images.test $(oras) ## a real containerd runs real guests (needs root)
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/images.test -test.v $(E2E_ARGS) | sed -u '/^=== /d'

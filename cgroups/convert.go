@@ -1,9 +1,7 @@
 package cgroups
 
 import (
-	"errors"
 	"fmt"
-	"strings"
 
 	control "github.com/opencontainers/cgroups"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -47,9 +45,6 @@ func convert(r *specs.LinuxResources, v2 bool) (*control.Resources, error) {
 		}
 	}
 	for _, h := range r.HugepageLimits {
-		if strings.Contains(h.Pagesize, "/") {
-			return nil, fmt.Errorf("linux.resources.hugepageLimits: %q is no page size; give one such as 2MB", h.Pagesize)
-		}
 		c.HugetlbLimit = append(c.HugetlbLimit, &control.HugepageLimit{Pagesize: h.Pagesize, Limit: h.Limit})
 	}
 	if n := r.Network; n != nil {
@@ -64,11 +59,6 @@ func convert(r *specs.LinuxResources, v2 bool) (*control.Resources, error) {
 		}
 		c.Rdma[device] = control.LinuxRdma{HcaHandles: limit.HcaHandles, HcaObjects: limit.HcaObjects}
 	}
-	for file := range r.Unified {
-		if strings.Contains(file, "/") || !strings.Contains(file, ".") {
-			return nil, fmt.Errorf("linux.resources.unified: %q is no file of a control group; give one such as memory.high", file)
-		}
-	}
 	if len(r.Unified) > 0 { // the v1 manager refuses even an empty map
 		c.Unified = r.Unified
 	}
@@ -76,10 +66,10 @@ func convert(r *specs.LinuxResources, v2 bool) (*control.Resources, error) {
 }
 
 func convertBlockIO(c *control.Resources, b *specs.LinuxBlockIO) error {
-	var errs []error
+	var err error
 	weight := func(field string, w *uint16) uint16 {
-		if some(w) && (*w < 10 || *w > 1000) {
-			errs = append(errs, fmt.Errorf("linux.resources.blockIO.%s: %d is not between 10 and 1000", field, *w))
+		if some(w) && (*w < 10 || *w > 1000) && err == nil {
+			err = fmt.Errorf("linux.resources.blockIO.%s: %d is not between 10 and 1000", field, *w)
 		}
 		return value(w)
 	}
@@ -99,7 +89,7 @@ func convertBlockIO(c *control.Resources, b *specs.LinuxBlockIO) error {
 	c.BlkioThrottleWriteBpsDevice = throttle(b.ThrottleWriteBpsDevice)
 	c.BlkioThrottleReadIOPSDevice = throttle(b.ThrottleReadIOPSDevice)
 	c.BlkioThrottleWriteIOPSDevice = throttle(b.ThrottleWriteIOPSDevice)
-	return errors.Join(errs...)
+	return err
 }
 
 // value is what p points to, or zero, which asks for nothing.

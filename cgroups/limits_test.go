@@ -147,6 +147,8 @@ func TestRefusedValues(t *testing.T) {
 	if unified() {
 		_, err := New(Config{ID: "test", Resources: &specs.LinuxResources{Unified: map[string]string{"../cgroup.procs": "1"}}})
 		wants(t, err, "linux.resources.unified", "../cgroup.procs")
+		_, err = New(Config{ID: "test", Resources: &specs.LinuxResources{Unified: map[string]string{"cgroup.procs": "1"}}})
+		wants(t, err, "linux.resources.unified[cgroup.procs]", "sets no limit")
 	}
 	if has("cpuset") { // what only the kernel refuses
 		g := group(t, &specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "100000"}})

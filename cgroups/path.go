@@ -49,7 +49,7 @@ func locateFile(cfg Config) (*control.Cgroup, error) {
 	// means the same to the shim's daemon and to its delete command.
 	path = filepath.Clean("/" + path)
 	if path == "/" {
-		return nil, fmt.Errorf("linux.cgroupsPath %q: a container cannot have the root group; give it one below, such as /wasm/%s", cfg.Path, cfg.ID)
+		return nil, fmt.Errorf("linux.cgroupsPath %q: a container cannot have the root group; give it one below, such as /wasm/NAME", cfg.Path)
 	}
 	return &control.Cgroup{Path: path}, nil
 }

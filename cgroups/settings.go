@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -77,6 +78,9 @@ func asked(r *specs.LinuxResources, v2 bool) ([]setting, error) {
 		blockIO(b, add)
 	}
 	for _, h := range r.HugepageLimits {
+		if err == nil && !isName(h.Pagesize) {
+			err = fmt.Errorf("linux.resources.hugepageLimits: %q is no page size; give one such as 2MB", h.Pagesize)
+		}
 		file := "hugetlb." + h.Pagesize
 		add(true, "hugepageLimits["+h.Pagesize+"]",
 			at("hugetlb", file+".limit_in_bytes", file+".rsvd.limit_in_bytes"),
@@ -87,7 +91,10 @@ func asked(r *specs.LinuxResources, v2 bool) ([]setting, error) {
 		add(len(n.Priorities) > 0, "network.priorities", at("net_prio", "net_prio.ifpriomap"), nowhere)
 	}
 	add(len(r.Rdma) > 0, "rdma", at("rdma", "rdma.max"), at("rdma", "rdma.max"))
-	for file := range r.Unified {
+	for _, file := range slices.Sorted(maps.Keys(r.Unified)) {
+		if err == nil {
+			err = checkUnified(file)
+		}
 		controller, _, _ := strings.Cut(file, ".")
 		add(true, "unified["+file+"]", nowhere, at(controller, file))
 	}
@@ -111,6 +118,27 @@ func withoutDefaults(r *specs.LinuxResources) *specs.LinuxResources {
 	resources, cpu := *r, *r.CPU
 	cpu.Shares, resources.CPU = nil, &cpu
 	return &resources
+}
+
+// checkUnified refuses what is no file of a group, and of the core's files
+// (kernel's cgroup-v2.rst, "Core Interface Files") those that set no limit:
+// cgroup.procs, for one, would take a process of the host in.
+func checkUnified(file string) error {
+	controller, _, dotted := strings.Cut(file, ".")
+	switch {
+	case !dotted || controller == "" || !isName(file):
+		return fmt.Errorf("linux.resources.unified: %q is no file of a control group; give one such as memory.high", file)
+	case controller == "cgroup" && !strings.HasPrefix(file, "cgroup.max."):
+		return fmt.Errorf("linux.resources.unified[%s]: sets no limit, and belongs to the runtime", file)
+	}
+	return nil
+}
+
+// isName says whether s can be a part of a file's name in a group.
+func isName(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r != '.' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	})
 }
 
 type adder = func(asked bool, field string, v1, v2 place)

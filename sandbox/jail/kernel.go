@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -51,6 +52,9 @@ func sysctlNamespace(name string) specs.LinuxNamespaceType {
 
 func checkSysctls(s *specs.Spec) error {
 	for _, name := range slices.Sorted(maps.Keys(s.Linux.Sysctl)) {
+		if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= unicode.MaxASCII }) {
+			return fmt.Errorf("linux.sysctl: %q is not the name of a sysctl", name)
+		}
 		field := fmt.Sprintf("linux.sysctl[%s]", name)
 		for part := range strings.SplitSeq(sysctlPath(name), "/") {
 			if part == "" || part == "." || part == ".." {

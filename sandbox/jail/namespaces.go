@@ -79,7 +79,7 @@ func checkNamespaces(listed []specs.LinuxNamespace) error {
 		case n.Type == specs.TimeNamespace:
 			return fmt.Errorf("%s: time namespaces are not supported; the container has the host's clocks", field)
 		case !known:
-			return fmt.Errorf("%s: no such type of namespace", field)
+			return fmt.Errorf("linux.namespaces[]: %q is no type of namespace", n.Type)
 		case seen[n.Type]:
 			return fmt.Errorf("%s: listed twice", field)
 		case n.Path != "" && !filepath.IsAbs(n.Path):

@@ -152,7 +152,7 @@ func checkMounts(s *specs.Spec) error {
 		case destination == "/proc" && !o.bind && m.Type != "proc":
 			return fmt.Errorf("%s.destination: only procfs can be mounted on /proc", field)
 		case strings.HasPrefix(destination, "/proc/") && !slices.Contains(safeInProc, destination):
-			return fmt.Errorf("%s.destination: %s is in procfs, where nothing can be mounted but a few views of the machine such as /proc/cpuinfo", field, destination)
+			return fmt.Errorf("%s.destination: %q is in procfs, where nothing can be mounted but a few views of the machine such as /proc/cpuinfo", field, destination)
 		case o.bind:
 			if err := checkPath(field+".source", m.Source); err != nil {
 				return err

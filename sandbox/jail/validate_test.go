@@ -118,7 +118,7 @@ func TestValidateRefuses(t *testing.T) {
 			s.Hostname, s.Linux.Namespaces = "", []specs.LinuxNamespace{{Type: specs.MountNamespace, Path: "/proc/1/ns/mnt"}}
 		}},
 		{"linux.namespaces[time]: ", namespaces(specs.LinuxNamespace{Type: specs.TimeNamespace})},
-		{"linux.namespaces[net]: ", namespaces(specs.LinuxNamespace{Type: "net"})},
+		{"linux.namespaces[]: ", namespaces(specs.LinuxNamespace{Type: "net"})},
 		{"linux.namespaces[ipc]: ", namespaces(specs.LinuxNamespace{Type: specs.IPCNamespace}, specs.LinuxNamespace{Type: specs.IPCNamespace})},
 		{"linux.namespaces[pid]: ", namespaces(specs.LinuxNamespace{Type: specs.PIDNamespace, Path: "ns/pid"})},
 		{"linux.uidMappings and linux.gidMappings: ", func(s *specs.Spec) { s.Linux.UIDMappings = thousand }},

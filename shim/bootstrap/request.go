@@ -62,7 +62,7 @@ func readRequest(args arguments, stdin io.Reader) (request, error) {
 	}
 	var packed anypb.Any
 	if err := proto.Unmarshal(input, &packed); err != nil {
-		return request{}, fmt.Errorf("start: stdin is neither bootstrap parameters for container %s nor runtime options: %w", args.id, err)
+		return request{}, fmt.Errorf("start: stdin is neither bootstrap parameters for container %q nor runtime options: %w", args.id, err)
 	}
 	opts, err := options.FromAny(&packed)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -144,7 +145,7 @@ func fromTOML(source string, data []byte) (Options, error) {
 	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		var keys []string
 		for _, e := range strict.Errors {
-			keys = append(keys, strings.Join(e.Key(), "."))
+			keys = append(keys, shown(strings.Join(e.Key(), ".")))
 		}
 		return Options{}, fmt.Errorf("runtime options: %s: unknown key %s; known are %s",
 			source, strings.Join(keys, ", "), strings.Join(known(), ", "))
@@ -162,4 +163,12 @@ func known() (keys []string) {
 		keys = append(keys, field.Tag.Get("toml"))
 	}
 	return keys
+}
+
+// shown is a key for an error, quoted where it holds what a line of text does not.
+func shown(key string) string {
+	if quoted := strconv.Quote(key); quoted != `"`+key+`"` {
+		return quoted
+	}
+	return key
 }
