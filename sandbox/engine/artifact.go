@@ -22,11 +22,12 @@ import (
 // index, and behind it pieces that begin at pages and are mapped, not read, by
 // each process that runs the module. All of them share the pages.
 //
-// Either it has code, and then the stub of the module, the code in the form of
-// wazero's cache, the first content of the memory and the debug information. Or
-// it has the original, where this engine cannot keep code.
+// Either it has code, and then the stub of the module, an entry of wazero's cache
+// for it, the first content of the memory and the debug information. Or it has
+// the original, where this engine cannot keep code.
 
-// artifactMagic begins an artifact; its number changes with the layout.
+// artifactMagic begins an artifact; its number changes with the layout, and with
+// what Compile refuses, because a start from an artifact does not ask again.
 const artifactMagic = "wasmart1"
 
 // maxIndex bounds an index, in bytes.
