@@ -153,6 +153,9 @@ func receiveBody(r io.Reader, head [4]byte, message any) error {
 	}
 	body := make([]byte, size)
 	if _, err := io.ReadFull(r, body); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF // for it ended within a message
+		}
 		return err
 	}
 	return json.Unmarshal(body, message)
