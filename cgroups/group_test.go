@@ -15,6 +15,7 @@ import (
 
 	"github.com/containerd/cgroups/v3/cgroup1/stats"
 	stats2 "github.com/containerd/cgroups/v3/cgroup2/stats"
+	control "github.com/opencontainers/cgroups"
 	"github.com/opencontainers/cgroups/systemd"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -130,7 +131,9 @@ func TestFreezeThaw(t *testing.T) {
 	}
 }
 
-// TestFreezeBusy freezes a process that others leave little of a processor.
+// TestFreezeBusy freezes a process that others leave little of a processor. Some
+// kernels leave it none for longer than Freeze waits; then it says so, and the
+// process is not frozen.
 func TestFreezeBusy(t *testing.T) {
 	g, a := inhabited(t, nil, "spin 19")
 	spin := func(a *actor) {
@@ -145,7 +148,13 @@ func TestFreezeBusy(t *testing.T) {
 	}
 	for range 3 {
 		if err := g.Freeze(); err != nil {
-			t.Fatal(err)
+			if !strings.Contains(err.Error(), "its processes do not stand still within 10 s") {
+				t.Fatal(err)
+			}
+			if state, err := g.manager.GetFreezerState(); err != nil || state != control.Thawed {
+				t.Errorf("after that the group is %q (%v)", state, err)
+			}
+			return
 		}
 		if err := g.Thaw(); err != nil {
 			t.Fatal(err)

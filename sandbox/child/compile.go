@@ -46,7 +46,9 @@ func artifact(job *wire.Compile) (c wire.Compiled, err error) {
 	if err != nil {
 		return c, fmt.Errorf("the compiler's system-call filter: %w", err)
 	}
-	module, err := read(os.NewFile(wire.ModuleFD, "module"))
+	file := os.NewFile(wire.ModuleFD, "module")
+	defer file.Close() // and not when the collector finds that it has been read
+	module, err := read(file)
 	if err != nil {
 		return c, fmt.Errorf("module %s: %w", job.Name, err)
 	}
