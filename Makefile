@@ -64,14 +64,14 @@ demo: build $(engines)/containerd $(engines)/ctr .engines/demo .engines/hello.wa
 
 ##@ Test
 
-.PHONY: engines guests test test-unit test-e2e test-matrix test-vm test-escape test-rootless fuzz bench lint
+.PHONY: engines guests test test-unit test-e2e test-arrivals test-matrix test-vm test-escape test-rootless fuzz bench lint
 engines: $(addprefix $(engines)/,containerd ctr containerd-shim-runc-v2 runc) ## the engines that the tests drive, to .engines/bin
 
 guests: compilers ## the modules that the tests run, to .engines/guests
 	@go run ./test/guests/build
 
 test: ## all of the following, of the matrix what takes few minutes to build
-	@for goal in lint test-unit 'fuzz FUZZTIME=20000x' test-e2e test-escape test-rootless 'test-matrix ONLY="1.6 1.7"' test-vm; do \
+	@for goal in lint test-unit 'fuzz FUZZTIME=20000x' test-e2e test-escape test-rootless test-arrivals 'test-matrix ONLY="1.6 1.7"' test-vm; do \
 		echo "== $$goal"; eval "$(MAKE) $$goal"; \
 	done; \
 	echo "== all passed, $$SECONDS s"
@@ -116,6 +116,10 @@ test-vm: build engines guests $(e2e) .engines/tests/rootless.test ## the same on
 
 test-escape: build engines .engines/escape/wasm-sandbox .engines/escape/attacker .engines/tests/escape.test ## an attacker in a sandbox and in runc, for the tables in SECURITY.md, which UPDATE=1 writes
 	@E2E_BIN=.engines/escape:$(engines) .engines/tests/escape.test -test.v -security SECURITY.md $(if $(UPDATE),-update) | sed -u '/^=== /d'
+
+test-arrivals: build engines guests .engines/containerd-1.7/containerd .engines/tests/arrivals.test ## images of every form, pulled and imported by two containerds, for the table in docs/images.md, which UPDATE=1 writes (needs root)
+	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/arrivals.test -test.v -test.timeout 5m \
+		-releases .engines/containerd-1.7:$(engines) -docs docs/images.md $(if $(UPDATE),-update) | sed -u '/^=== /d'
 
 bench: build guests .engines/startup .engines/webserver.wasm ## sizes of the programs; how modules start, beside wazero's own cache
 	@stat -c '  %n: %s bytes' $(programs)
@@ -219,6 +223,10 @@ $(oras): test/engines/oras/go.mod test/engines/oras/go.sum
 
 .engines/tests/images.test: go.mod go.sum $(call go_sources,oci test/e2e/images test/daemon test/image test/isolate)
 	@test/step "build the tests of images" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./images
+	@touch $@
+
+.engines/tests/arrivals.test: go.mod go.sum $(call go_sources,test/e2e/arrivals test/daemon test/image test/isolate test/table)
+	@test/step "build the test of arrivals" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./arrivals
 	@touch $@
 
 .engines/tests/rootless.test: go.mod go.sum docs/rootless.md $(call go_sources,test/e2e/rootless test/daemon test/image test/isolate docs)

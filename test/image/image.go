@@ -34,6 +34,9 @@ type Image struct {
 	Platform v1.Platform
 	// Wasm are layers that are a module each. An image without Files has no others.
 	Wasm []Wasm
+	// WasmDiffIDs has the configuration's diff_ids name the Wasm layers, too, as
+	// builders write it that take a module for a layer like any other.
+	WasmDiffIDs bool
 	// Artifact makes it one of the CNCF's form, of its Wasm layers alone.
 	Artifact bool
 	// Index makes it an index of these, whose names do not count; nothing else does.
@@ -119,6 +122,9 @@ func (l *layout) image(img Image) (v1.Descriptor, error) {
 			return v1.Descriptor{}, err
 		}
 		layers = append(layers, module)
+		if img.WasmDiffIDs {
+			diffIDs = append(diffIDs, module.Digest)
+		}
 	}
 
 	var config v1.Descriptor
