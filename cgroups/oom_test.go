@@ -21,6 +21,13 @@ func TestOOM(t *testing.T) {
 	}
 	small := &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr[int64](32 << 20), Swap: ptr[int64](32 << 20)}}
 	g, hog := inhabited(t, small, "hog")
+	if scopes {
+		// Without another process systemd may remove the scope before anybody has
+		// read of the kill.
+		if err := g.Join(cast(t, "wait").pid()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	other, _ := inhabited(t, small, "wait")
 	told := make(chan struct{}, 16)
 	if err := g.WatchOOM(t.Context(), func() { told <- struct{}{} }); err != nil {
