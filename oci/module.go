@@ -29,7 +29,7 @@ type Module struct {
 	// Args are the guest's arguments, the program's name first.
 	Args []string
 	// Declared says that the image or an annotation calls it Wasm. Otherwise the
-	// file's first bytes tell, which are for the sandbox to see.
+	// file's first bytes tell.
 	Declared bool
 	// Note says why the image could not be asked for a layer, for the message when
 	// there is no such file either. It is empty where the image was asked.
@@ -52,9 +52,7 @@ type Container struct {
 // that there is decides: an annotation, the Wasm layer of the image, the file
 // that the first argument names. Errors of the image are of errdefs.
 //
-// Everything that runs is Wasm: a Linux program is refused by the sandbox, which
-// sees the file. A backend for Linux programs would be chosen from Declared and
-// those first bytes.
+// Whether that is Wasm at all is for IsLinux to say.
 func (c Container) Module(ctx context.Context) (Module, error) {
 	told, err := readAnnotations(c.Spec.Annotations, c.Annotations)
 	if err != nil {

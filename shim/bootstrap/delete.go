@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/cgroups"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/bundle"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/linux"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/log"
@@ -51,6 +52,11 @@ func cleanUp(ctx context.Context, dir, id string) (shim.StopStatus, error) {
 	if err != nil {
 		return shim.StopStatus{}, err
 	}
+	if linux.Owns(dir) {
+		status, err := linux.CleanUp(ctx, id)
+		sweepSockets(dir, warn)
+		return status, err
+	}
 	state, err := bundle.Read(dir)
 	known := err == nil
 	switch {
@@ -74,12 +80,7 @@ func cleanUp(ctx context.Context, dir, id string) (shim.StopStatus, error) {
 	// Lazily: the container's own mounts went with its namespace, and whoever
 	// else looks into its root file system must not hold up the delete.
 	warn("unmount the root file system", mount.UnmountRecursive(filepath.Join(dir, "rootfs"), unix.MNT_DETACH))
-	sockets := defaultSocketDir()
-	if address, err := shim.ReadAddress(filepath.Join(dir, addressFile)); err == nil {
-		sockets = filepath.Dir(socketPath(address))
-		warn("socket of the dead shim", removeIfDead(address))
-	}
-	warn("sockets of dead shims", sweep(sockets))
+	sweepSockets(dir, warn)
 	if state.ExitStatus == nil {
 		killed := statusKilled
 		state.ExitStatus, state.ExitedAt = &killed, time.Now()
@@ -93,6 +94,17 @@ func cleanUp(ctx context.Context, dir, id string) (shim.StopStatus, error) {
 		ExitStatus: int(*state.ExitStatus),
 		ExitedAt:   state.ExitedAt,
 	}, nil
+}
+
+// sweepSockets removes the socket of the container's shim, and those of others,
+// where nobody listens any more.
+func sweepSockets(dir string, warn func(what string, err error)) {
+	sockets := defaultSocketDir()
+	if address, err := shim.ReadAddress(filepath.Join(dir, addressFile)); err == nil {
+		sockets = filepath.Dir(socketPath(address))
+		warn("socket of the dead shim", removeIfDead(address))
+	}
+	warn("sockets of dead shims", sweep(sockets))
 }
 
 // killAll kills all processes in the group and waits until none is left.

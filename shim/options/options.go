@@ -39,6 +39,9 @@ type Options struct {
 	// CompileTimeout bounds how long a module may take to compile; 0 is
 	// DefaultCompileTimeout.
 	CompileTimeout Duration `toml:"CompileTimeout"`
+	// WasmOnly refuses Linux containers, except those that hold a pod's namespaces.
+	// Otherwise runc runs them, in no stronger a jail than its own.
+	WasmOnly bool `toml:"WasmOnly"`
 	// Annotations are the names, without oci.Prefix, of the annotations by which a
 	// pod may choose what it runs.
 	Annotations []string `toml:"Annotations"`

@@ -59,6 +59,7 @@ func TestFromAny(t *testing.T) {
 			pack(t, &runtimeoptions.Options{ConfigBody: []byte("Annotations = ['module']\n")}),
 			Options{Annotations: []string{"module"}},
 		},
+		"Wasm alone": {pack(t, &runtimeoptions.Options{ConfigBody: []byte("WasmOnly = true")}), Options{WasmOnly: true}},
 		"runc's": {
 			pack(t, &runcoptions.Options{SystemdCgroup: true, ShimCgroup: "/s", IoUid: 1, IoGid: 2, BinaryName: "runc", Root: "/run/runc"}),
 			Options{SystemdCgroup: true, ShimCgroup: "/s"},

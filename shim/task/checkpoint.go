@@ -11,7 +11,7 @@ import (
 
 // Checkpoint is not there: the state of a module cannot be taken out of a
 // process that runs compiled code.
-func (s *service) Checkpoint(_ context.Context, r *taskAPI.CheckpointTaskRequest) (*emptypb.Empty, error) {
+func (s *wasm) Checkpoint(_ context.Context, r *taskAPI.CheckpointTaskRequest) (*emptypb.Empty, error) {
 	c, err := s.container(r.ID)
 	if err != nil {
 		return nil, err

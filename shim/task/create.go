@@ -2,7 +2,9 @@ package task
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/cgroups"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
@@ -15,13 +17,13 @@ import (
 	"github.com/containerd/log"
 )
 
+// errLinux says that a container is none of ours.
+var errLinux = errors.New("the container runs a Linux program")
+
 // Create makes a container whose process is blocked with its module compiled;
 // everything that can fail fails here. After an error nothing of the container
-// is left.
-func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*taskAPI.CreateTaskResponse, error) {
-	if err := s.reserve(r.ID); err != nil {
-		return nil, err
-	}
+// is left. The error is errLinux itself for a container that runs no module.
+func (s *wasm) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*taskAPI.CreateTaskResponse, error) {
 	c := &container{id: r.ID, bundle: r.Bundle, log: log.G(ctx).WithField("container", r.ID)}
 	made, err := s.create(ctx, c, r)
 	if err == nil && ctx.Err() != nil {
@@ -31,7 +33,9 @@ func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*ta
 	}
 	if err != nil {
 		c.undoCreate(made)
-		s.unreserve(r.ID)
+		if err == errLinux {
+			return nil, err
+		}
 		c.log.WithError(err).Info("container not created")
 		if errdefs.IsNotImplemented(err) {
 			// The daemon would try again with an older API.
@@ -58,10 +62,7 @@ func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*ta
 }
 
 // create fills c in. Of a process that has come to be it tells with an error, too.
-func (s *service) create(ctx context.Context, c *container, r *taskAPI.CreateTaskRequest) (l launched, err error) {
-	if r.Checkpoint != "" {
-		return l, fmt.Errorf("a WebAssembly container cannot be restored from a checkpoint: %w", errdefs.ErrInvalidArgument)
-	}
+func (s *wasm) create(ctx context.Context, c *container, r *taskAPI.CreateTaskRequest) (l launched, err error) {
 	if c.options, err = options.FromAny(r.Options); err != nil {
 		return l, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	}
@@ -69,23 +70,35 @@ func (s *service) create(ctx context.Context, c *container, r *taskAPI.CreateTas
 		return l, err
 	}
 	c.log = c.log.WithFields(podFields(c.spec))
+	if oci.IsSandbox(c.spec) {
+		return l, errLinux
+	}
 	c.init = newProcess(c, "", c.spec, streams{r.Stdin, r.Stdout, r.Stderr, r.Terminal})
 	cfg := sandbox.Config{Rootfs: rootfsPath(c.bundle, c.spec)}
 	source := oci.Container{ID: c.id, Spec: c.spec, Annotations: c.options.Annotations, Images: s.images}
 	if c.module, err = source.Module(ctx); err != nil {
 		return l, err
 	}
-	c.log = c.log.WithField("module", c.module.Args[0])
-	if r.Terminal != c.spec.Process.Terminal {
-		return l, fmt.Errorf("process.terminal is %v, but the request to create the container says %v: %w", c.spec.Process.Terminal, r.Terminal, errdefs.ErrInvalidArgument)
-	}
-
 	if len(r.Rootfs) > 0 {
 		c.mounted = true
 		if err := mountRootfs(c.bundle, r.Rootfs); err != nil {
 			return l, err
 		}
 		c.layers = overlayLayers(r.Rootfs)
+	}
+	if c.module.IsLinux(cfg.Rootfs, c.spec) {
+		if c.options.WasmOnly {
+			return l, fmt.Errorf("%s is a Linux program, which the administrator does not allow under this runtime (WasmOnly = true in its options): %w",
+				strconv.Quote(c.module.Args[0]), errdefs.ErrPermissionDenied)
+		}
+		return l, errLinux
+	}
+	c.log = c.log.WithField("module", c.module.Args[0])
+	if r.Checkpoint != "" {
+		return l, fmt.Errorf("a WebAssembly container cannot be restored from a checkpoint: %w", errdefs.ErrInvalidArgument)
+	}
+	if r.Terminal != c.spec.Process.Terminal {
+		return l, fmt.Errorf("process.terminal is %v, but the request to create the container says %v: %w", c.spec.Process.Terminal, r.Terminal, errdefs.ErrInvalidArgument)
 	}
 	group := cgroups.Config{ID: c.id, Systemd: c.options.SystemdCgroup}
 	if c.spec.Linux != nil {
@@ -124,31 +137,5 @@ func (c *container) undoCreate(l launched) {
 	}
 	if err := bundle.Remove(c.bundle); err != nil {
 		c.log.WithError(err).Warn("state of a failed creation not removed from its bundle")
-	}
-}
-
-// reserve takes the id, so that of two creations at the same time one fails.
-func (s *service) reserve(id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.down {
-		return fmt.Errorf("container %q: the shim is shutting down: %w", id, errdefs.ErrUnavailable)
-	}
-	if _, taken := s.containers[id]; taken {
-		return fmt.Errorf("container %q: %w", id, errdefs.ErrAlreadyExists)
-	}
-	s.containers[id] = nil
-	s.shutdownMissed = false
-	return nil
-}
-
-// unreserve gives the id of a failed creation back. A daemon that went away
-// meanwhile does not ask for the shutdown again that it could not get.
-func (s *service) unreserve(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.containers, id)
-	if s.shutdownMissed {
-		s.shutdownIfIdle()
 	}
 }

@@ -115,10 +115,11 @@ func TestCreateFailsWithASentence(t *testing.T) {
 func (w *world) nothingLeft(id string) {
 	w.t.Helper()
 	w.service.mu.Lock()
-	if _, ok := w.containers[id]; ok {
+	_, known := w.containers[id]
+	w.service.mu.Unlock()
+	if _, err := w.wasm.container(id); known || err == nil {
 		w.t.Error("the container is still known")
 	}
-	w.service.mu.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, g := range w.guests {

@@ -14,7 +14,7 @@ import (
 
 // Delete removes a container that has ended, or that was never started, or such
 // a process of one. If that fails, it stays and can be deleted again.
-func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAPI.DeleteResponse, error) {
+func (s *wasm) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAPI.DeleteResponse, error) {
 	c, p, err := s.process(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (c *container) endUnstarted(ctx context.Context) error {
 
 // deleteOther removes a process that Exec has added. No event tells of it, as
 // none does from runc's shim.
-func (s *service) deleteOther(p *process) (*taskAPI.DeleteResponse, error) {
+func (s *wasm) deleteOther(p *process) (*taskAPI.DeleteResponse, error) {
 	c := p.container
 	c.mu.Lock()
 	unstarted := p.state == created

@@ -22,7 +22,7 @@ const exitNotRun = 127
 
 // Exec adds a process to a container. It is made when it is started, and what
 // can fail fails then.
-func (s *service) Exec(_ context.Context, r *taskAPI.ExecProcessRequest) (*emptypb.Empty, error) {
+func (s *wasm) Exec(_ context.Context, r *taskAPI.ExecProcessRequest) (*emptypb.Empty, error) {
 	c, err := s.container(r.ID)
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (s *service) Exec(_ context.Context, r *taskAPI.ExecProcessRequest) (*empty
 
 // startOther makes a process that Exec has added, and lets it run. Once that has
 // failed, the process can only be deleted.
-func (s *service) startOther(ctx context.Context, p *process) (*taskAPI.StartResponse, error) {
+func (s *wasm) startOther(ctx context.Context, p *process) (*taskAPI.StartResponse, error) {
 	c := p.container
 	c.mu.Lock()
 	err := c.usable()
@@ -101,7 +101,7 @@ func (s *service) startOther(ctx context.Context, p *process) (*taskAPI.StartRes
 }
 
 // makeOther makes the process, blocked and with its module loaded.
-func (s *service) makeOther(ctx context.Context, p *process) (io *stdio, made launched, err error) {
+func (s *wasm) makeOther(ctx context.Context, p *process) (io *stdio, made launched, err error) {
 	c := p.container
 	module, err := c.module.Another(p.spec)
 	if err != nil {
@@ -133,7 +133,7 @@ func (s *service) makeOther(ctx context.Context, p *process) (io *stdio, made la
 var errContainerEnded = fmt.Errorf("its container has ended: %w", errdefs.ErrFailedPrecondition)
 
 // runOther lets the process run.
-func (s *service) runOther(p *process, io *stdio, made launched) error {
+func (s *wasm) runOther(p *process, io *stdio, made launched) error {
 	c := p.container
 	// With the lock held, as in the start of a first process.
 	c.mu.Lock()

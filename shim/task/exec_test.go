@@ -116,7 +116,7 @@ var execSituations = []struct {
 		w.running("c")
 		w.end(w.exec("c", "e").pid, 7)
 		w.waitExec("c", "e")
-		_, p, err := w.process("c", "e")
+		_, p, err := w.wasm.process("c", "e")
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ import (
 
 // supervise waits for the end of a process and sees to what follows from it.
 // Nobody is told of the exit before all of it is done.
-func (s *service) supervise(p *process, exited <-chan runc.Exit) {
+func (s *wasm) supervise(p *process, exited <-chan runc.Exit) {
 	exit := <-exited
 	c := p.container
 	c.mu.Lock() // which a Start that is under way holds

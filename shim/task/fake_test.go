@@ -117,9 +117,9 @@ func (w *world) end(pid, status int) {
 
 // endAll ends what lives and waits until the service has seen it.
 func (w *world) endAll() {
-	w.service.mu.Lock()
-	defer w.service.mu.Unlock()
-	for _, c := range w.containers {
+	w.wasm.mu.Lock()
+	defer w.wasm.mu.Unlock()
+	for _, c := range w.wasm.containers {
 		w.end(c.init.pid, 0)
 		<-c.init.ended
 	}

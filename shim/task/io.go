@@ -11,7 +11,7 @@ import (
 
 // CloseIO lets go of the shim's end of a process's standard input: the process
 // sees the end of it as soon as nobody else can write to it.
-func (s *service) CloseIO(_ context.Context, r *taskAPI.CloseIORequest) (*emptypb.Empty, error) {
+func (s *wasm) CloseIO(_ context.Context, r *taskAPI.CloseIORequest) (*emptypb.Empty, error) {
 	c, p, err := s.process(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
@@ -28,7 +28,7 @@ func (s *service) CloseIO(_ context.Context, r *taskAPI.CloseIORequest) (*emptyp
 // ResizePty sets the size of a process's terminal. Without a terminal there is
 // nothing to do, and a process that is yet to be started has its terminal of that
 // size from the beginning.
-func (s *service) ResizePty(_ context.Context, r *taskAPI.ResizePtyRequest) (*emptypb.Empty, error) {
+func (s *wasm) ResizePty(_ context.Context, r *taskAPI.ResizePtyRequest) (*emptypb.Empty, error) {
 	c, p, err := s.process(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 // Kill sends a signal to a process, or with All to every process of the
 // container. A process that has ended is not found. All means nothing to a
 // process that Exec has added.
-func (s *service) Kill(_ context.Context, r *taskAPI.KillRequest) (*emptypb.Empty, error) {
+func (s *wasm) Kill(_ context.Context, r *taskAPI.KillRequest) (*emptypb.Empty, error) {
 	c, p, err := s.process(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ type launched struct {
 
 // launch makes a process with the standard streams io. enter puts it into the
 // container's cgroup, in which it then does all its work.
-func (s *service) launch(ctx context.Context, p *process, module oci.Module, io *stdio, cfg sandbox.Config, enter func(pid int) error) (l launched, err error) {
+func (s *wasm) launch(ctx context.Context, p *process, module oci.Module, io *stdio, cfg sandbox.Config, enter func(pid int) error) (l launched, err error) {
 	cfg.ID, cfg.Spec = p.container.id, p.spec
 	cfg.Stdin, cfg.Stdout, cfg.Stderr = io.theirs()
 	cfg.Terminal = p.streams.terminal

@@ -14,7 +14,7 @@ import (
 // there is no artifact of it, into a file without a name in the folder, or where
 // temporary files are. Memory would be the shim's, which no container's limit
 // covers.
-func (s *service) layer(l *oci.Layer, dir string) *sandbox.Layer {
+func (s *wasm) layer(l *oci.Layer, dir string) *sandbox.Layer {
 	return &sandbox.Layer{Digest: l.Digest.String(), Open: func(ctx context.Context) (*os.File, error) {
 		file, err := unnamedFile(dir, os.TempDir())
 		if err != nil {

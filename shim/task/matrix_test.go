@@ -266,7 +266,7 @@ func (w *world) stopped(id string) *fakeGuest {
 // await waits until a container's first process is in a state.
 func (w *world) await(id string, want state) {
 	w.t.Helper()
-	c, err := w.container(id)
+	c, err := w.wasm.container(id)
 	if err != nil {
 		w.t.Fatal(err)
 	}

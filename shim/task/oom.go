@@ -16,7 +16,7 @@ type oomReporter struct {
 }
 
 // watchOOM tells of the out-of-memory kills in the container while it lives.
-func (s *service) watchOOM(c *container) {
+func (s *wasm) watchOOM(c *container) {
 	ctx, stop := context.WithCancel(s.ctx)
 	c.stopOOM = stop
 	err := c.group.WatchOOM(ctx, func() { s.reportOOM(c) })
@@ -31,7 +31,7 @@ func (s *service) watchOOM(c *container) {
 
 // reportOOM sends TaskOOM if the kernel has killed for want of memory since it
 // was last called.
-func (s *service) reportOOM(c *container) {
+func (s *wasm) reportOOM(c *container) {
 	c.oom.mu.Lock()
 	defer c.oom.mu.Unlock()
 	kills, err := c.group.OOMKills()

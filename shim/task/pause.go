@@ -10,7 +10,7 @@ import (
 )
 
 // Pause freezes every process of a running container.
-func (s *service) Pause(_ context.Context, r *taskAPI.PauseRequest) (*emptypb.Empty, error) {
+func (s *wasm) Pause(_ context.Context, r *taskAPI.PauseRequest) (*emptypb.Empty, error) {
 	c, err := s.container(r.ID)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func (s *service) Pause(_ context.Context, r *taskAPI.PauseRequest) (*emptypb.Em
 }
 
 // Resume thaws a paused container.
-func (s *service) Resume(_ context.Context, r *taskAPI.ResumeRequest) (*emptypb.Empty, error) {
+func (s *wasm) Resume(_ context.Context, r *taskAPI.ResumeRequest) (*emptypb.Empty, error) {
 	c, err := s.container(r.ID)
 	if err != nil {
 		return nil, err

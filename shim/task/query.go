@@ -11,12 +11,11 @@ import (
 	runcOptions "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/pkg/protobuf"
-	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
 )
 
 // State describes a process.
-func (s *service) State(_ context.Context, r *taskAPI.StateRequest) (*taskAPI.StateResponse, error) {
+func (s *wasm) State(_ context.Context, r *taskAPI.StateRequest) (*taskAPI.StateResponse, error) {
 	c, p, err := s.process(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
@@ -56,7 +55,7 @@ func (p *process) status() task.Status {
 }
 
 // Wait blocks until a process has ended.
-func (s *service) Wait(ctx context.Context, r *taskAPI.WaitRequest) (*taskAPI.WaitResponse, error) {
+func (s *wasm) Wait(ctx context.Context, r *taskAPI.WaitRequest) (*taskAPI.WaitResponse, error) {
 	c, p, err := s.process(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
@@ -72,7 +71,7 @@ func (s *service) Wait(ctx context.Context, r *taskAPI.WaitRequest) (*taskAPI.Wa
 }
 
 // Connect tells the shim's pid and that of a container, 0 where it has none.
-func (s *service) Connect(_ context.Context, r *taskAPI.ConnectRequest) (*taskAPI.ConnectResponse, error) {
+func (s *wasm) Connect(_ context.Context, r *taskAPI.ConnectRequest) (*taskAPI.ConnectResponse, error) {
 	response := &taskAPI.ConnectResponse{ShimPid: uint32(os.Getpid())}
 	if c, err := s.container(r.ID); err == nil {
 		response.TaskPid = uint32(c.init.pid)
@@ -83,7 +82,7 @@ func (s *service) Connect(_ context.Context, r *taskAPI.ConnectRequest) (*taskAP
 // Pids lists the processes of a container that has not ended. The first process
 // is always among them: a daemon that comes back takes a shim whose container
 // has none for a leftover, and removes it.
-func (s *service) Pids(_ context.Context, r *taskAPI.PidsRequest) (*taskAPI.PidsResponse, error) {
+func (s *wasm) Pids(_ context.Context, r *taskAPI.PidsRequest) (*taskAPI.PidsResponse, error) {
 	c, err := s.container(r.ID)
 	if err != nil {
 		return nil, err
@@ -125,21 +124,4 @@ func (c *container) execID(pid int) string {
 		}
 	}
 	return ""
-}
-
-// pidsOfAnyState is Pids for the daemons that speak version 2 of the API. Those
-// from 1.7 to 2.2 ask for it when they come back, and remove a shim that lists
-// no process for whatever reason (loadShims of their runtime/v2/shim_load.go),
-// so that the exit status of a container that ended meanwhile would be lost. They
-// are told the pid that the first process had.
-func (s *service) pidsOfAnyState(ctx context.Context, r *taskAPI.PidsRequest) (*taskAPI.PidsResponse, error) {
-	response, err := s.Pids(ctx, r)
-	if !errdefs.IsFailedPrecondition(err) {
-		return response, err
-	}
-	c, err := s.container(r.ID)
-	if err != nil {
-		return nil, err
-	}
-	return &taskAPI.PidsResponse{Processes: []*task.ProcessInfo{{Pid: uint32(c.init.pid)}}}, nil
 }

@@ -113,9 +113,9 @@ func TestRealStreams(t *testing.T) {
 				t.Errorf("read %q after the end", got)
 			}
 			r.remove("c")
-			for i := 0; r.streaming.count() > 0; i++ {
+			for i := 0; r.wasm.streaming.count() > 0; i++ {
 				if i == 5000 {
-					t.Fatalf("%d streams are left", r.streaming.count())
+					t.Fatalf("%d streams are left", r.wasm.streaming.count())
 				}
 				time.Sleep(time.Millisecond)
 			}
@@ -142,7 +142,7 @@ func TestRealStreamsOutliveTheirClients(t *testing.T) {
 	}
 	hangUpIn()
 	hangUpOut()
-	for i := 0; r.streaming.connected() > 0; i++ {
+	for i := 0; r.wasm.streaming.connected() > 0; i++ {
 		if i == 5000 {
 			t.Fatal("the shim does not see that its clients have gone")
 		}
@@ -203,7 +203,7 @@ func TestRealStreamsThatNobodyTakes(t *testing.T) {
 	if status := r.wait("c"); status != 3 {
 		t.Errorf("exit status %d, want 3", status)
 	}
-	_, p, err := r.process("c", "")
+	_, p, err := r.wasm.process("c", "")
 	if err != nil {
 		t.Fatal(err)
 	}

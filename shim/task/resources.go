@@ -16,7 +16,7 @@ import (
 )
 
 // Stats measures a container; of one that has ended, as it was at its end.
-func (s *service) Stats(_ context.Context, r *taskAPI.StatsRequest) (*taskAPI.StatsResponse, error) {
+func (s *wasm) Stats(_ context.Context, r *taskAPI.StatsRequest) (*taskAPI.StatsResponse, error) {
 	c, err := s.container(r.ID)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (s *service) Stats(_ context.Context, r *taskAPI.StatsRequest) (*taskAPI.St
 
 // Update sets new limits, all of them or none. The annotations that CRI sends
 // along are the pod's own and mean nothing here.
-func (s *service) Update(_ context.Context, r *taskAPI.UpdateTaskRequest) (*emptypb.Empty, error) {
+func (s *wasm) Update(_ context.Context, r *taskAPI.UpdateTaskRequest) (*emptypb.Empty, error) {
 	c, err := s.container(r.ID)
 	if err != nil {
 		return nil, err

@@ -1,19 +1,16 @@
-// Package task serves containerd's Task API, versions 2 and 3, for containers
-// that run WebAssembly modules: every container is a cgroup with one blocked,
-// then running, sandbox process.
+// Package task serves containerd's Task API, versions 2 and 3, for the containers
+// of a pod: those that run WebAssembly modules, which are this package's, and
+// those that run Linux programs, which are package linux's.
 package task
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
-	"syscall"
 
-	"github.com/containerd-shim-wasm/containerd-shim-wasm/cgroups"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
-	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/linux"
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/shim"
@@ -21,29 +18,21 @@ import (
 	"github.com/containerd/containerd/v2/pkg/sys/reaper"
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
-	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // service is the Task service of one shim. Its methods are the calls of the
-// API; they return errors of errdefs, which method turns into what goes over
-// the wire.
+// API; each concerns one container, and is answered by who has that. They return
+// errors of errdefs, which method turns into what goes over the wire.
 type service struct {
-	ctx      context.Context
-	backend  backend
-	exits    *exits
 	events   *events
 	shutdown shutdown.Service
-	// streaming has the streams that come over the Streaming API.
-	streaming *streaming
-	// images is where modules that are layers come from; nil where containerd's
-	// address is not known.
-	images *oci.Images
+	wasm     *wasm
+	// linux is made for the first Linux container; a pod may have none.
+	linux func() (*linux.Tasks, error)
 
-	// mu guards what follows and is never held across work that can take time:
-	// a daemon that has come back asks about every container within seconds.
 	mu sync.Mutex
-	// containers by id; nil for one that is still being created.
-	containers map[string]*container
+	// containers by id, with who has them; nil for one that is still being created.
+	containers map[string]tasks
 	// shutdownMissed says that Shutdown has been asked for in vain since the last
 	// creation began: if that fails, nobody may ask again.
 	shutdownMissed bool
@@ -61,7 +50,7 @@ var _ taskAPI.TTRPCTaskService = (*service)(nil)
 // The service learns of the exits of its processes from containerd's reaper,
 // which the shim library feeds; nobody else may wait for the shim's children.
 func New(ctx context.Context, address string, publisher shim.Publisher, sd shutdown.Service) (shim.TTRPCService, error) {
-	s := newService(ctx, publisher, sd, linux{}, reaper.Default.Subscribe())
+	s := newService(ctx, publisher, sd, kernel{}, reaper.Default.Subscribe())
 	if address == "" {
 		return s, nil
 	}
@@ -69,107 +58,63 @@ func New(ctx context.Context, address string, publisher shim.Publisher, sd shutd
 	if err != nil {
 		return nil, err
 	}
-	if s.images, err = oci.NewImages(address, namespace); err != nil {
+	images, err := oci.NewImages(address, namespace)
+	if err != nil {
 		return nil, err
 	}
-	sd.RegisterCallback(func(context.Context) error { return s.images.Close() })
+	s.wasm.images = images
+	sd.RegisterCallback(func(context.Context) error { return images.Close() })
 	return s, nil
 }
 
 func newService(ctx context.Context, publisher shim.Publisher, sd shutdown.Service, b backend, reaped <-chan runc.Exit) *service {
+	ctx = context.WithoutCancel(ctx)
 	s := &service{
-		ctx:        context.WithoutCancel(ctx),
-		backend:    b,
-		exits:      newExits(),
+		events:     newEvents(ctx, publisher),
 		shutdown:   sd,
-		streaming:  newStreaming(),
-		containers: make(map[string]*container),
+		containers: make(map[string]tasks),
 	}
-	s.events = newEvents(s.ctx, publisher)
-	sd.RegisterCallback(s.events.close)
-	go func() {
-		for exit := range reaped {
-			s.exits.deliver(exit)
+	s.wasm = newWasm(ctx, s.events, b, reaped)
+	var made *linux.Tasks
+	s.linux = sync.OnceValues(func() (_ *linux.Tasks, err error) {
+		made, err = linux.New(ctx, s.events.send)
+		return made, err
+	})
+	sd.RegisterCallback(func(ctx context.Context) (err error) {
+		if made != nil { // no call is under way any more
+			err = made.Close(ctx)
 		}
-	}()
+		return errors.Join(err, s.events.close(ctx))
+	})
 	return s
 }
 
-// container returns the container of that id. One that is still being created
-// is not found: nobody has been told that it exists.
-func (s *service) container(id string) (*container, error) {
+// tasks has containers, and answers the calls that concern them.
+type tasks interface {
+	Start(context.Context, *taskAPI.StartRequest) (*taskAPI.StartResponse, error)
+	State(context.Context, *taskAPI.StateRequest) (*taskAPI.StateResponse, error)
+	Wait(context.Context, *taskAPI.WaitRequest) (*taskAPI.WaitResponse, error)
+	Kill(context.Context, *taskAPI.KillRequest) (*empty, error)
+	Delete(context.Context, *taskAPI.DeleteRequest) (*taskAPI.DeleteResponse, error)
+	Connect(context.Context, *taskAPI.ConnectRequest) (*taskAPI.ConnectResponse, error)
+	Pids(context.Context, *taskAPI.PidsRequest) (*taskAPI.PidsResponse, error)
+	Stats(context.Context, *taskAPI.StatsRequest) (*taskAPI.StatsResponse, error)
+	Pause(context.Context, *taskAPI.PauseRequest) (*empty, error)
+	Resume(context.Context, *taskAPI.ResumeRequest) (*empty, error)
+	Update(context.Context, *taskAPI.UpdateTaskRequest) (*empty, error)
+	CloseIO(context.Context, *taskAPI.CloseIORequest) (*empty, error)
+	ResizePty(context.Context, *taskAPI.ResizePtyRequest) (*empty, error)
+	Exec(context.Context, *taskAPI.ExecProcessRequest) (*empty, error)
+	Checkpoint(context.Context, *taskAPI.CheckpointTaskRequest) (*empty, error)
+}
+
+// of returns who has a container. One that is still being created is not found:
+// nobody has been told that it exists.
+func (s *service) of(id string) (tasks, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.containers[id]; c != nil {
-		return c, nil
+	if t := s.containers[id]; t != nil {
+		return t, nil
 	}
 	return nil, fmt.Errorf("container %q: %w", id, errdefs.ErrNotFound)
-}
-
-// process returns a process of a container; an empty exec id is its first.
-func (s *service) process(id, execID string) (*container, *process, error) {
-	c, err := s.container(id)
-	if err != nil {
-		return nil, nil, err
-	}
-	p, err := c.process(execID)
-	return c, p, err
-}
-
-// backend is what containers are made of.
-type backend interface {
-	newGroup(cgroups.Config) (group, error)
-	// launch has the new guest join a living one's container where inside is not nil.
-	launch(ctx context.Context, cfg sandbox.Config, inside guest) (guest, error)
-}
-
-// group is *cgroups.Group.
-type group interface {
-	Dir() (*os.File, error)
-	Add(pid int) error
-	Join(pid int) error
-	Update(*specs.LinuxResources) error
-	Freeze() error
-	Thaw() error
-	Pids() ([]int, error)
-	Kill() error
-	Metrics() (any, error)
-	WatchOOM(ctx context.Context, f func()) error
-	OOMKills() (uint64, error)
-	Delete() error
-}
-
-// guest is *sandbox.Process.
-type guest interface {
-	Pid() int
-	Start() error
-	Signal(syscall.Signal) error
-	Close() error
-}
-
-// linux is the backend of every shim; tests have another.
-type linux struct{}
-
-func (linux) newGroup(cfg cgroups.Config) (group, error) {
-	g, err := cgroups.New(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return g, nil
-}
-
-func (linux) launch(ctx context.Context, cfg sandbox.Config, inside guest) (guest, error) {
-	if inside != nil {
-		cfg.Inside = inside.(*sandbox.Process)
-	}
-	p, err := sandbox.Create(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-// ended reports whether err says that a process is no more.
-func ended(err error) bool {
-	return errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH)
 }

@@ -43,7 +43,7 @@ type stdioConfig struct {
 }
 
 // openStdio opens the standard streams of a process that is about to be made.
-func (s *service) openStdio(ctx context.Context, p *process) (*stdio, error) {
+func (s *wasm) openStdio(ctx context.Context, p *process) (*stdio, error) {
 	namespace, _ := namespaces.Namespace(s.ctx)
 	cfg := stdioConfig{
 		streams:   p.streams,

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	streamingAPI "github.com/containerd/containerd/api/services/streaming/v1"
+	"github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/log"
@@ -22,8 +24,25 @@ func (s *service) RegisterTTRPC(server *ttrpc.Server) error {
 	v2["Pids"] = method(s.pidsOfAnyState)
 	server.RegisterService("containerd.task.v2.Task", &ttrpc.ServiceDesc{Methods: v2})
 	server.RegisterService("containerd.task.v3.Task", &ttrpc.ServiceDesc{Methods: v3})
-	streamingAPI.RegisterTTRPCStreamingService(server, s.streaming)
+	streamingAPI.RegisterTTRPCStreamingService(server, s.wasm.streaming)
 	return nil
+}
+
+// pidsOfAnyState is Pids for the daemons that speak version 2 of the API. Those
+// from 1.7 to 2.2 ask for it when they come back, and remove a shim that lists
+// no process for whatever reason (loadShims of their runtime/v2/shim_load.go),
+// so that the exit status of a container that ended meanwhile would be lost. They
+// are told the pid that the first process had.
+func (s *service) pidsOfAnyState(ctx context.Context, r *taskAPI.PidsRequest) (*taskAPI.PidsResponse, error) {
+	response, err := s.Pids(ctx, r)
+	if err == nil || errdefs.IsNotFound(err) {
+		return response, err
+	}
+	known, err := s.Connect(ctx, &taskAPI.ConnectRequest{ID: r.ID})
+	if err != nil {
+		return nil, err
+	}
+	return &taskAPI.PidsResponse{Processes: []*task.ProcessInfo{{Pid: known.TaskPid}}}, nil
 }
 
 func (s *service) methods() map[string]ttrpc.Method {

@@ -45,7 +45,7 @@ type plan struct {
 	on       *containerd.Client                                                  // the tests' own containerd if nil
 	snapshot func(id string, image containerd.Image) containerd.NewContainerOpts // a new one of the image if nil
 	labels   map[string]string
-	options  map[string]string // of the runtime, which are strings
+	options  map[string]any // of the runtime: texts and truths
 	task     []containerd.NewTaskOpts
 }
 
@@ -110,7 +110,7 @@ func (p plan) runtimeOptions() any {
 	}
 	var table []byte
 	for key, value := range p.options {
-		table = fmt.Appendf(table, "%s = %q\n", key, value)
+		table = fmt.Appendf(table, "%s = %#v\n", key, value)
 	}
 	return &runtimeoptions.Options{ConfigBody: table}
 }

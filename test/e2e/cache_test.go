@@ -18,7 +18,7 @@ import (
 
 // inCache is a plan whose compiled modules are in a folder of the test's own.
 func inCache(guest, dir string, options ...string) plan {
-	p := plan{guest: guest, options: map[string]string{"CacheDir": dir}}
+	p := plan{guest: guest, options: map[string]any{"CacheDir": dir}}
 	for _, option := range options {
 		key, value, _ := strings.Cut(option, "=")
 		p.options[key] = value

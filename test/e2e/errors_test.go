@@ -19,10 +19,9 @@ func TestCreateErrors(t *testing.T) {
 		want        []string
 	}{
 		{"missing module", "hello-c", nil, []string{"/nothing.wasm"}, []string{"/nothing.wasm", "no such file"}},
-		{"a directory", "hello-c", nil, []string{"/proc"}, []string{"/proc", "is a directory"}},
+		{"a directory", "hello-c", nil, []string{"/"}, []string{"module /", "is a directory"}},
 		{"empty", "empty", nil, nil, []string{"/empty.wasm", "empty"}},
 		{"not Wasm", "not-wasm", nil, nil, []string{"/not-wasm.wasm", "not a WebAssembly module", "text"}},
-		{"a Linux program", "native", nil, nil, []string{"/native", "not a WebAssembly module", "Linux program"}},
 		{"a component", "component", nil, nil, []string{"/component.wasm", "component", "preview 1"}},
 		{"missing import", "missing-import", nil, nil, []string{"/missing-import.wasm", "env.print_i32"}},
 		{"unsupported proposal", "memory64", nil, nil, []string{"/memory64.wasm", "memory64"}},

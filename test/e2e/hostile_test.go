@@ -97,7 +97,7 @@ func tryHostile(t *testing.T, folder string, recipe hostile.Recipe) {
 	}
 	want := recipe.Refused
 	if recipe.Slow {
-		p.options = map[string]string{"CompileTimeout": patience.String()}
+		p.options = map[string]any{"CompileTimeout": patience.String()}
 		want = fmt.Sprintf("compiling took more than %s", patience)
 	}
 	id := newID(t)

@@ -367,7 +367,7 @@ func TestSandboxKilledInCreate(t *testing.T) {
 	leavesNothing(t)
 	// Without the cache each creation compiles.
 	compiling := func() plan {
-		return plan{guest: "hello-go", options: map[string]string{"CacheDir": t.TempDir()}}
+		return plan{guest: "hello-go", options: map[string]any{"CacheDir": t.TempDir()}}
 	}
 	begin := time.Now()
 	if err := compiling().create(t).remove(); err != nil {

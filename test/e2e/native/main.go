@@ -1,33 +1,63 @@
 // Native is a Linux program that runc runs, for comparison with the same thing
-// as a Wasm guest; and one that shims give a container's output to log.
+// as a Wasm guest, or beside one in a pod; and one that shims give a container's
+// output to log.
 //
-//	native hello | spin | log FILE
+//	native hello | spin | pause | cat | exit CODE | log FILE
 package main
 
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
+	"os/signal"
+	"strconv"
 	"sync"
+	"syscall"
 )
 
 func main() {
+	args := os.Args[1:]
 	switch {
-	case len(os.Args) == 2 && os.Args[1] == "hello":
+	case len(args) == 1 && args[0] == "hello":
 		fmt.Println("hello from native")
-	case len(os.Args) == 2 && os.Args[1] == "spin":
+	case len(args) == 1 && args[0] == "spin":
 		fmt.Println("spinning")
 		for {
 		}
-	case len(os.Args) == 3 && os.Args[1] == "log":
-		if err := log(os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	case len(args) == 1 && args[0] == "pause":
+		pause()
+	case len(args) == 1 && args[0] == "cat":
+		if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
+			fail(err)
+		}
+	case len(args) == 2 && args[0] == "exit":
+		code, err := strconv.Atoi(args[1])
+		if err != nil {
+			fail(err)
+		}
+		os.Exit(code)
+	case len(args) == 2 && args[0] == "log":
+		if err := log(args[1]); err != nil {
+			fail(err)
 		}
 	default:
-		fmt.Fprintln(os.Stderr, "usage: native hello | spin | log FILE")
+		fmt.Fprintln(os.Stderr, "usage: native hello | spin | pause | cat | exit CODE | log FILE")
 		os.Exit(2)
 	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// pause waits for SIGTERM, as a pod's pause container does.
+func pause() {
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM)
+	fmt.Println("pausing")
+	<-end
 }
 
 // log writes to a file, line by line, what comes on descriptors 3 and 4, and says
