@@ -102,7 +102,7 @@ func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	pid, pidfd, err := start(&cfg, remote)
+	pid, pidfd, err := start(&cfg, programName, remote)
 	remote.Close()
 	if err != nil {
 		control.Close()

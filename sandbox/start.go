@@ -53,7 +53,7 @@ func inDir(dir *os.File, name string) string {
 
 // start starts the process with the namespaces of the spec, new ones by clone
 // flags and given ones by joining them. The pidfd is -1 where the kernel has none.
-func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
+func start(cfg *Config, name string, control *os.File) (pid, pidfd int, err error) {
 	dir, err := programDir()
 	if err != nil {
 		return 0, -1, err
@@ -77,8 +77,8 @@ func start(cfg *Config, control *os.File) (pid, pidfd int, err error) {
 		files = append(files, file.Fd())
 	}
 	cgroup := cfg.cgroup()
-	// The arguments are only what ps shows.
-	argv := append([]string{programName}, cfg.Module.Args...)
+	// The name says what the process is; the other arguments are only what ps shows.
+	argv := append([]string{name}, cfg.Module.Args...)
 
 	// Where there is a controlling terminal, it is descriptor 0.
 	sys := &syscall.SysProcAttr{Cloneflags: cloneFlags, Setctty: cfg.Terminal}

@@ -22,9 +22,9 @@ import (
 // the one that `docker run` gives for an error of the engine itself.
 const exitSetup = 125
 
-// Main lives the process's life and returns its exit code: a sandbox's, or that
-// of a process that compiles, as the name says by which the parent has called
-// it. The calling goroutine must be the main one.
+// Main lives the process's life and returns its exit code: a sandbox's, that of a
+// process that compiles, or that of one that holds a pod's namespaces, as the name
+// says by which the parent has called it. The calling goroutine must be the main one.
 func Main() int {
 	// Armed here and not by the fork, which takes a parent outside of the pid
 	// namespace, whose id is 0 in here, for a dead one. Where the parent has died
@@ -34,8 +34,11 @@ func Main() int {
 		return exitSetup
 	}
 	control := os.NewFile(wire.ControlFD, "control")
-	if os.Args[0] == wire.Compiler {
+	switch os.Args[0] {
+	case wire.Compiler:
 		return compile(control)
+	case wire.Holder:
+		return hold(control)
 	}
 	return run(control)
 }

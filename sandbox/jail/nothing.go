@@ -8,6 +8,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// EnterPod sets up the namespaces of a pod, in which the process is, by the host
+// name and the sysctls of spec, and leaves the process as EnterNothing does.
+func EnterPod(spec *specs.Spec) error {
+	if err := configureKernel(spec); err != nil {
+		return err
+	}
+	return EnterNothing()
+}
+
+// ValidatePod says what of a pod's spec EnterPod cannot do, and names the field.
+func ValidatePod(spec *specs.Spec) error {
+	if err := checkNamespaces(spec.Linux.Namespaces); err != nil {
+		return err
+	}
+	return checkSysctls(spec)
+}
+
 // EnterNothing leaves the process, which has a mount namespace of its own, in a
 // root file system without a file, with its user's identity and nothing else of
 // what DropPrivileges takes away. The descriptors stay open.

@@ -95,6 +95,10 @@ type Compile struct {
 // argument.
 const Compiler = "wasm-compiler"
 
+// Holder is what the parent calls a process that only holds the namespaces of a
+// pod. It gets a Setup and answers with one Report.
+const Holder = "wasm-pod"
+
 // Descriptors of a process that compiles, beside ControlFD.
 const (
 	ModuleFD   = 4
