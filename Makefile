@@ -93,8 +93,9 @@ FUZZTIME ?= 30s
 fuzz: ## every fuzz test for FUZZTIME=30s, or so many inputs as in FUZZTIME=20000x
 	@test/fuzz $(FUZZTIME)
 
-test-e2e: build engines guests $(e2e) .engines/tests/images.test $(oras) ## a real containerd runs real guests (needs root)
+test-e2e: build engines guests $(e2e) .engines/tests/images.test .engines/tests/pods.test $(oras) ## a real containerd runs real guests (needs root)
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/images.test -test.v $(E2E_ARGS) | sed -u '/^=== /d'
+	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/pods.test -test.v $(E2E_ARGS) | sed -u '/^=== /d'
 	@E2E_BIN=bin:$(engines):$(dir $(oras)) E2E_GUESTS=.engines/guests .engines/tests/e2e.test -test.v -test.timeout 20m $(E2E_ARGS) | sed -u '/^=== /d'
 
 test-rootless: build engines guests .engines/tests/rootless.test ## the same for containerds of an ordinary user (needs root, to be one)
@@ -223,6 +224,10 @@ $(oras): test/engines/oras/go.mod test/engines/oras/go.sum
 
 .engines/tests/images.test: go.mod go.sum $(call go_sources,oci test/e2e/images test/daemon test/image test/isolate)
 	@test/step "build the tests of images" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./images
+	@touch $@
+
+.engines/tests/pods.test: go.mod go.sum $(call go_sources,test/e2e/pods test/daemon test/image test/isolate)
+	@test/step "build the tests of pods" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./pods
 	@touch $@
 
 .engines/tests/arrivals.test: go.mod go.sum $(call go_sources,test/e2e/arrivals test/daemon test/image test/isolate test/table)

@@ -3,6 +3,8 @@ package cgroups
 import (
 	"fmt"
 	"io/fs"
+	"maps"
+	"path/filepath"
 
 	"github.com/containerd/cgroups/v3/cgroup1"
 	"github.com/containerd/cgroups/v3/cgroup2"
@@ -41,6 +43,19 @@ func (g *Group) Metrics() (any, error) {
 		return nil, fmt.Errorf("metrics of control group %s: %w", g.name, err)
 	}
 	return metrics, nil
+}
+
+// ParentMetrics measures the group's parent with all that is below it, as Metrics
+// does: of a container in a pod of Kubernetes the pod.
+func (g *Group) ParentMetrics() (any, error) {
+	if n := g.none.Load(); n != nil {
+		return nil, n.reason
+	}
+	parent := &Group{name: filepath.Dir(g.name), v2: g.v2, systemd: g.systemd, paths: maps.Clone(g.paths)}
+	for controller, dir := range parent.paths {
+		parent.paths[controller] = filepath.Dir(dir)
+	}
+	return parent.Metrics()
 }
 
 // loadV1 looks the hierarchies up once, as that reads the mount table, and keeps

@@ -13,8 +13,7 @@ import (
 )
 
 // IsSandbox reports whether a container is the one that holds the namespaces of
-// a pod, as CRI and CRI-O mark it. Its program is the engine's own choice, and a
-// Linux program.
+// a pod, as CRI and CRI-O mark it. Its image is the administrator's choice.
 func IsSandbox(spec *specs.Spec) bool {
 	return spec.Annotations["io.kubernetes.cri.container-type"] == "sandbox" ||
 		spec.Annotations["io.kubernetes.cri-o.ContainerType"] == "sandbox"

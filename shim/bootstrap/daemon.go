@@ -58,7 +58,11 @@ func newTaskService(ic *plugin.InitContext) (_ any, err error) {
 		log.G(ic.Context).WithError(err).Warn("the kernel may end this shim before containerd when memory runs out")
 	}
 	checkTracing(ic.Context)
-	service, err := task.New(ic.Context, ic.Properties[plugins.PropertyGRPCAddress], publisher, sd)
+	options, err := readOptions(".")
+	if err != nil {
+		return nil, err
+	}
+	service, err := task.New(ic.Context, ic.Properties[plugins.PropertyGRPCAddress], options, publisher, sd)
 	if err != nil {
 		return nil, err
 	}

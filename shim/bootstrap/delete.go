@@ -11,6 +11,7 @@ import (
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/cgroups"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/bundle"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/linux"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/pod"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/log"
@@ -80,6 +81,7 @@ func cleanUp(ctx context.Context, dir, id string) (shim.StopStatus, error) {
 	// Lazily: the container's own mounts went with its namespace, and whoever
 	// else looks into its root file system must not hold up the delete.
 	warn("unmount the root file system", mount.UnmountRecursive(filepath.Join(dir, "rootfs"), unix.MNT_DETACH))
+	warn("unmount what the pod's containers shared", pod.Unmount(dir))
 	sweepSockets(dir, warn)
 	if state.ExitStatus == nil {
 		killed := statusKilled

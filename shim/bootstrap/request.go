@@ -30,7 +30,9 @@ type request struct {
 	grpcAddress, ttrpcAddress string
 	debug                     bool
 	socketDir                 string
-	options                   options.Options
+	// options are the runtime's, and packed the message in which they came.
+	options options.Options
+	packed  *anypb.Any
 	// protobuf says that the daemon speaks containerd 2.3's bootstrap protocol
 	// and is answered in it. The others are answered with the plain address.
 	protobuf bool
@@ -76,6 +78,7 @@ func readRequest(args arguments, stdin io.Reader) (request, error) {
 		debug:        args.debug,
 		socketDir:    defaultSocketDir(),
 		options:      opts,
+		packed:       &packed,
 	}, nil
 }
 
@@ -99,7 +102,8 @@ func fromParams(args arguments, params *bootapi.BootstrapParams) (request, error
 			continue
 		}
 		var err error
-		if r.options, err = options.FromAny(extension.GetValue()); err != nil {
+		r.packed = extension.GetValue()
+		if r.options, err = options.FromAny(r.packed); err != nil {
 			return request{}, err
 		}
 	}

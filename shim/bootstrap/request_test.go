@@ -118,6 +118,14 @@ func TestReadRequestOfEachGeneration(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			dir := t.TempDir()
+			if err := leaveOptions(dir, got.packed); err != nil {
+				t.Fatal(err)
+			}
+			if left, err := readOptions(dir); err != nil || !reflect.DeepEqual(left, got.options) {
+				t.Errorf("the daemon finds %+v, %v", left, err)
+			}
+			got.packed = nil
 			if !reflect.DeepEqual(got, c.want) {
 				t.Errorf("got\n%+v, want\n%+v", got, c.want)
 			}

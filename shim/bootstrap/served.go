@@ -25,7 +25,7 @@ type servedTask struct {
 	taskService
 	ctx    context.Context
 	socket *ownSocket
-	// asked is closed by the first call of Create.
+	// asked is closed by the first call of Create or CreateSandbox.
 	asked     chan struct{}
 	askedOnce sync.Once
 }
@@ -94,12 +94,12 @@ func (t *servedTask) end() {
 	}
 }
 
-// UnaryServerInterceptor notes that Create was called, besides what the task's
+// UnaryServerInterceptor notes that either was called, besides what the task's
 // own interceptor does.
 func (t *servedTask) UnaryServerInterceptor() ttrpc.UnaryServerInterceptor {
 	next := t.taskService.UnaryServerInterceptor()
 	return func(ctx context.Context, unmarshal ttrpc.Unmarshaler, info *ttrpc.UnaryServerInfo, method ttrpc.Method) (any, error) {
-		if path.Base(info.FullMethod) == "Create" {
+		if call := path.Base(info.FullMethod); call == "Create" || call == "CreateSandbox" {
 			t.askedOnce.Do(func() { close(t.asked) })
 		}
 		return next(ctx, unmarshal, info, method)

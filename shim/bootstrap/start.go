@@ -67,6 +67,9 @@ func start(args arguments, stdin io.Reader, stdout io.Writer) (err error) {
 		return fmt.Errorf("container %s: %w", r.id, err)
 	}
 	if listener != nil {
+		if err := leaveOptions(".", r.packed); err != nil {
+			return fmt.Errorf("container %s: %w", r.id, err)
+		}
 		daemon, output, err := spawn(r, listener)
 		if err != nil {
 			return fmt.Errorf("container %s: start the shim: %w", r.id, err)

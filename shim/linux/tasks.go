@@ -52,12 +52,13 @@ func New(ctx context.Context, send func(event any)) (*Tasks, error) {
 // Options of runc's own kind are passed on as they are; others are not known to
 // the service.
 func (t *Tasks) Create(ctx context.Context, r *taskAPI.CreateTaskRequest, systemd bool) (*taskAPI.CreateTaskResponse, error) {
-	options := &runcoptions.Options{SystemdCgroup: systemd}
+	options := &runcoptions.Options{}
 	if r.Options != nil && r.Options.MessageIs(options) {
 		if err := proto.Unmarshal(r.Options.GetValue(), options); err != nil {
 			return nil, fmt.Errorf("container %q: runtime options: %w: %w", r.ID, err, errdefs.ErrInvalidArgument)
 		}
 	}
+	options.SystemdCgroup = options.SystemdCgroup || systemd
 	program := options.BinaryName
 	if program == "" {
 		program = runc.DefaultCommand

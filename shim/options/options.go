@@ -107,6 +107,21 @@ func FromAny(a typeurl.Any) (Options, error) {
 	}
 }
 
+// Override reads the options that come with a task's Create, where o are those
+// that the shim was started with. They are o's where none come; and where they are
+// runc's, which cannot say all that the administrator has said.
+func (o Options) Override(a typeurl.Any) (Options, error) {
+	given, err := FromAny(a)
+	switch {
+	case err != nil:
+		return Options{}, err
+	case a == nil || messageName(a) != genericName:
+		o.SystemdCgroup = o.SystemdCgroup || given.SystemdCgroup
+		return o, nil
+	}
+	return given, nil
+}
+
 // Understood says whether a is of a kind that FromAny reads.
 func Understood(a typeurl.Any) bool {
 	name := messageName(a)

@@ -111,3 +111,26 @@ func TestFromAnyRefuses(t *testing.T) {
 		})
 	}
 }
+
+// TestOverride has the options of a Create beside those of the shim's start.
+func TestOverride(t *testing.T) {
+	base := Options{WasmOnly: true, CacheDir: "/c"}
+	systemd := Options{WasmOnly: true, CacheDir: "/c", SystemdCgroup: true}
+	for name, c := range map[string]struct {
+		in   typeurl.Any
+		want Options
+	}{
+		"none":          {nil, base},
+		"empty message": {&anypb.Any{}, base},
+		"runc's":        {pack(t, &runcoptions.Options{SystemdCgroup: true}), systemd},
+		"the table":     {pack(t, &runtimeoptions.Options{ConfigBody: []byte("CacheDir = '/other'")}), Options{CacheDir: "/other"}},
+	} {
+		got, err := base.Override(c.in)
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	if _, err := base.Override(pack(t, &runcoptions.Options{NoPivotRoot: true})); err == nil {
+		t.Error("an option that is refused was not")
+	}
+}

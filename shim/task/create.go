@@ -10,7 +10,6 @@ import (
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/bundle"
-	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/options"
 	eventsAPI "github.com/containerd/containerd/api/events"
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
@@ -63,16 +62,13 @@ func (s *wasm) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*taskA
 
 // create fills c in. Of a process that has come to be it tells with an error, too.
 func (s *wasm) create(ctx context.Context, c *container, r *taskAPI.CreateTaskRequest) (l launched, err error) {
-	if c.options, err = options.FromAny(r.Options); err != nil {
+	if c.options, err = s.options.Override(r.Options); err != nil {
 		return l, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	}
 	if c.spec, err = readSpec(c.bundle); err != nil {
 		return l, err
 	}
 	c.log = c.log.WithFields(podFields(c.spec))
-	if oci.IsSandbox(c.spec) {
-		return l, errLinux
-	}
 	c.init = newProcess(c, "", c.spec, streams{r.Stdin, r.Stdout, r.Stderr, r.Terminal})
 	cfg := sandbox.Config{Rootfs: rootfsPath(c.bundle, c.spec)}
 	source := oci.Container{ID: c.id, Spec: c.spec, Annotations: c.options.Annotations, Images: s.images}
@@ -87,7 +83,7 @@ func (s *wasm) create(ctx context.Context, c *container, r *taskAPI.CreateTaskRe
 		c.layers = overlayLayers(r.Rootfs)
 	}
 	if c.module.IsLinux(cfg.Rootfs, c.spec) {
-		if c.options.WasmOnly {
+		if c.options.WasmOnly && !oci.IsSandbox(c.spec) {
 			return l, fmt.Errorf("%s is a Linux program, which the administrator does not allow under this runtime (WasmOnly = true in its options): %w",
 				strconv.Quote(c.module.Args[0]), errdefs.ErrPermissionDenied)
 		}

@@ -56,6 +56,20 @@ func (l *launch) claim(pid int) <-chan runc.Exit {
 	return exited
 }
 
+// Watch is begin and claim for package pod, to which it does not matter how a
+// process has ended.
+func (e *exits) Watch() (claim func(pid int) <-chan struct{}, end func()) {
+	l := e.begin()
+	return func(pid int) <-chan struct{} {
+		exited, gone := l.claim(pid), make(chan struct{})
+		go func() {
+			<-exited
+			close(gone)
+		}()
+		return gone
+	}, l.end
+}
+
 func (l *launch) end() {
 	l.exits.mu.Lock()
 	defer l.exits.mu.Unlock()

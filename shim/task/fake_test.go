@@ -14,6 +14,7 @@ import (
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/cgroups"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/options"
 	"github.com/containerd/cgroups/v3/cgroup2/stats"
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	coreevents "github.com/containerd/containerd/v2/core/events"
@@ -55,7 +56,7 @@ func newWorld(t *testing.T) *world {
 		guests:    make(map[int]*fakeGuest),
 		groups:    make(map[string]*fakeGroup),
 	}
-	w.service = newService(namespaces.WithNamespace(t.Context(), "test"), w.publisher, sd, w, w.reaped)
+	w.service = newService(namespaces.WithNamespace(t.Context(), "test"), options.Options{}, w.publisher, sd, w, w.reaped)
 	t.Cleanup(func() {
 		w.background.Wait()
 		w.endAll()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/linux"
-	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/options"
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
 )
@@ -15,11 +14,7 @@ func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*ta
 	if err := s.reserve(r.ID); err != nil {
 		return nil, err
 	}
-	var t tasks = s.wasm
-	response, err := s.wasm.Create(ctx, r)
-	if err == errLinux {
-		t, response, err = s.createLinux(ctx, r)
-	}
+	t, response, err := s.create(ctx, r)
 	if err != nil {
 		s.unreserve(r.ID)
 		return nil, err
@@ -30,8 +25,19 @@ func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*ta
 	return response, nil
 }
 
+func (s *service) create(ctx context.Context, r *taskAPI.CreateTaskRequest) (tasks, *taskAPI.CreateTaskResponse, error) {
+	if err := s.pod.Furnish(r.Bundle); err != nil {
+		return nil, nil, fmt.Errorf("container %q: files of its pod: %w", r.ID, err)
+	}
+	response, err := s.wasm.Create(ctx, r)
+	if err == errLinux {
+		return s.createLinux(ctx, r)
+	}
+	return s.wasm, response, err
+}
+
 func (s *service) createLinux(ctx context.Context, r *taskAPI.CreateTaskRequest) (tasks, *taskAPI.CreateTaskResponse, error) {
-	o, err := options.FromAny(r.Options)
+	o, err := s.options.Override(r.Options)
 	if err != nil {
 		return nil, nil, fmt.Errorf("container %q: %w: %w", r.ID, err, errdefs.ErrInvalidArgument)
 	}

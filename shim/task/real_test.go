@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/options"
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
@@ -74,7 +75,7 @@ func newReal(t *testing.T) *real {
 	cacheDir := t.TempDir() // before the cleanup below, so as to outlive it
 	_, sd := shutdown.WithShutdown(t.Context())
 	publisher := &recorder{}
-	made, err := New(namespaces.WithNamespace(t.Context(), "test"), "", publisher, sd)
+	made, err := New(namespaces.WithNamespace(t.Context(), "test"), "", options.Options{}, publisher, sd)
 	if err != nil {
 		t.Fatal(err)
 	}

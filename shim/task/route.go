@@ -55,10 +55,11 @@ func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAP
 	return response, err
 }
 
-// Connect tells the shim's pid and that of a container, 0 where there is none.
+// Connect tells the shim's pid and that of a container or of a pod, 0 where there
+// is none: a daemon that comes back asks for the pod's too.
 func (s *service) Connect(ctx context.Context, r *taskAPI.ConnectRequest) (*taskAPI.ConnectResponse, error) {
 	if _, err := s.of(r.ID); err != nil {
-		return &taskAPI.ConnectResponse{ShimPid: uint32(os.Getpid())}, nil
+		return &taskAPI.ConnectResponse{ShimPid: uint32(os.Getpid()), TaskPid: uint32(s.pod.Pid(r.ID))}, nil
 	}
 	return route(ctx, s, r, tasks.Connect)
 }

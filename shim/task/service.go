@@ -11,6 +11,8 @@ import (
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/linux"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/options"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/pod"
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/shim"
@@ -26,7 +28,10 @@ import (
 type service struct {
 	events   *events
 	shutdown shutdown.Service
-	wasm     *wasm
+	// options are those that the shim was started with.
+	options options.Options
+	pod     *pod.Service
+	wasm    *wasm
 	// linux is made for the first Linux container; a pod may have none.
 	linux func() (*linux.Tasks, error)
 
@@ -45,12 +50,12 @@ var _ taskAPI.TTRPCTaskService = (*service)(nil)
 // New returns the Task service and starts to forward its events to publisher,
 // which it closes at shutdown once they are out. ctx carries the namespace and
 // the logger. address is that of containerd's gRPC socket, empty under an engine
-// that does not tell it.
+// that does not tell it. o are the options that the shim was started with.
 //
 // The service learns of the exits of its processes from containerd's reaper,
 // which the shim library feeds; nobody else may wait for the shim's children.
-func New(ctx context.Context, address string, publisher shim.Publisher, sd shutdown.Service) (shim.TTRPCService, error) {
-	s := newService(ctx, publisher, sd, kernel{}, reaper.Default.Subscribe())
+func New(ctx context.Context, address string, o options.Options, publisher shim.Publisher, sd shutdown.Service) (shim.TTRPCService, error) {
+	s := newService(ctx, o, publisher, sd, kernel{}, reaper.Default.Subscribe())
 	if address == "" {
 		return s, nil
 	}
@@ -67,14 +72,16 @@ func New(ctx context.Context, address string, publisher shim.Publisher, sd shutd
 	return s, nil
 }
 
-func newService(ctx context.Context, publisher shim.Publisher, sd shutdown.Service, b backend, reaped <-chan runc.Exit) *service {
+func newService(ctx context.Context, o options.Options, publisher shim.Publisher, sd shutdown.Service, b backend, reaped <-chan runc.Exit) *service {
 	ctx = context.WithoutCancel(ctx)
 	s := &service{
 		events:     newEvents(ctx, publisher),
 		shutdown:   sd,
+		options:    o,
 		containers: make(map[string]tasks),
 	}
-	s.wasm = newWasm(ctx, s.events, b, reaped)
+	s.wasm = newWasm(ctx, o, s.events, b, reaped)
+	s.pod = pod.New(o.SystemdCgroup, s.wasm.exits, func() { _, _ = s.Shutdown(ctx, nil) })
 	var made *linux.Tasks
 	s.linux = sync.OnceValues(func() (_ *linux.Tasks, err error) {
 		made, err = linux.New(ctx, s.events.send)

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// Shutdown ends the shim unless it still has containers. Daemons ask after
-// every delete.
+// Shutdown ends the shim unless it still has containers, or a pod. Daemons ask
+// after every delete.
 func (s *service) Shutdown(context.Context, *taskAPI.ShutdownRequest) (*emptypb.Empty, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -17,9 +17,9 @@ func (s *service) Shutdown(context.Context, *taskAPI.ShutdownRequest) (*emptypb.
 	return &emptypb.Empty{}, nil
 }
 
-// shutdownIfIdle ends the shim unless it has containers; s.mu is held.
+// shutdownIfIdle ends the shim unless it has containers or a pod; s.mu is held.
 func (s *service) shutdownIfIdle() {
-	if len(s.containers) > 0 || s.down {
+	if len(s.containers) > 0 || s.pod.Exists() || s.down {
 		return
 	}
 	s.down = true

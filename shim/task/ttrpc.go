@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/pod"
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	streamingAPI "github.com/containerd/containerd/api/services/streaming/v1"
 	"github.com/containerd/containerd/api/types/task"
@@ -17,14 +18,16 @@ import (
 // RegisterTTRPC serves the Task API in both its versions. They differ in the
 // service's name alone: api/runtime/task/v2/shim.proto and v3/shim.proto have
 // the same messages, and no message's name goes over the wire. So one table of
-// methods, of version 3's types, answers both, but for Pids. Beside it is the
-// Streaming API, for standard streams that are asked for by its URIs.
+// methods, of version 3's types, answers both, but for Pids. Beside it are the
+// Streaming API, for standard streams that are asked for by its URIs, and the
+// Sandbox API.
 func (s *service) RegisterTTRPC(server *ttrpc.Server) error {
 	v2, v3 := s.methods(), s.methods()
 	v2["Pids"] = method(s.pidsOfAnyState)
 	server.RegisterService("containerd.task.v2.Task", &ttrpc.ServiceDesc{Methods: v2})
 	server.RegisterService("containerd.task.v3.Task", &ttrpc.ServiceDesc{Methods: v3})
 	streamingAPI.RegisterTTRPCStreamingService(server, s.wasm.streaming)
+	server.RegisterService("containerd.runtime.sandbox.v1.Sandbox", &ttrpc.ServiceDesc{Methods: podMethods(s.pod)})
 	return nil
 }
 
@@ -64,6 +67,21 @@ func (s *service) methods() map[string]ttrpc.Method {
 		"Exec":       method(s.Exec),
 		"Checkpoint": method(s.Checkpoint),
 		"Shutdown":   method(s.Shutdown),
+	}
+}
+
+func podMethods(s *pod.Service) map[string]ttrpc.Method {
+	return map[string]ttrpc.Method{
+		"CreateSandbox":   method(s.CreateSandbox),
+		"StartSandbox":    method(s.StartSandbox),
+		"Platform":        method(s.Platform),
+		"StopSandbox":     method(s.StopSandbox),
+		"WaitSandbox":     method(s.WaitSandbox),
+		"SandboxStatus":   method(s.SandboxStatus),
+		"PingSandbox":     method(s.PingSandbox),
+		"ShutdownSandbox": method(s.ShutdownSandbox),
+		"SandboxMetrics":  method(s.SandboxMetrics),
+		"UpdateSandbox":   method(s.UpdateSandbox),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/cgroups"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/options"
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -20,6 +21,7 @@ import (
 // blocked, then running, sandbox process. It is the calls' service for them.
 type wasm struct {
 	ctx     context.Context
+	options options.Options // those that the shim was started with
 	backend backend
 	exits   *exits
 	events  *events
@@ -38,9 +40,10 @@ type wasm struct {
 
 var _ tasks = (*wasm)(nil)
 
-func newWasm(ctx context.Context, e *events, b backend, reaped <-chan runc.Exit) *wasm {
+func newWasm(ctx context.Context, o options.Options, e *events, b backend, reaped <-chan runc.Exit) *wasm {
 	w := &wasm{
 		ctx:        ctx,
+		options:    o,
 		backend:    b,
 		exits:      newExits(),
 		events:     e,

@@ -83,9 +83,9 @@ func Start(ctx context.Context, dir, path, namespace string) (*Daemon, error) {
 }
 
 // StartCRI is Start for a containerd that serves CRI, whose pods' own image is
-// pause.
-func StartCRI(ctx context.Context, dir, path, pause string) (*Daemon, error) {
-	return start(ctx, dir, path, CRINamespace, "", fmt.Sprintf(criConfig, dir, pause))
+// pause. More of its configuration may follow.
+func StartCRI(ctx context.Context, dir, path, pause string, more ...string) (*Daemon, error) {
+	return start(ctx, dir, path, CRINamespace, "", fmt.Sprintf(criConfig, dir, pause)+strings.Join(more, ""))
 }
 
 func start(ctx context.Context, dir, path, namespace, disabled, more string) (*Daemon, error) {
