@@ -83,8 +83,9 @@ type pod struct {
 	createdAt time.Time
 	exitedAt  time.Time
 	// ended is closed once the process has been reaped, or never will be started.
-	ended   chan struct{}
-	release sync.Once
+	ended chan struct{}
+	// released says that nothing is left of what the pod has had.
+	released bool
 }
 
 // CreateSandbox makes what the pod's containers will find, and no process yet.
@@ -223,9 +224,16 @@ func (p *pod) stop(ctx context.Context) error {
 	case <-time.After(killTimeout):
 		return fmt.Errorf("its process was killed but has not ended in %s: %w", killTimeout, errdefs.ErrUnavailable)
 	}
-	var err error
-	p.release.Do(func() { err = errors.Join(p.group.Delete(), p.removeFiles(), bundle.Remove(p.bundle)) })
-	return err
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.released {
+		return nil
+	}
+	if err := errors.Join(p.group.Delete(), p.removeFiles()); err != nil {
+		return err // the bundle's state tells the shim's delete what is left
+	}
+	p.released = true
+	return bundle.Remove(p.bundle)
 }
 
 // WaitSandbox blocks until the pod's process has ended.
