@@ -11,10 +11,15 @@ import (
 	"github.com/opencontainers/cgroups/systemd"
 )
 
+// IsScope reports whether a cgroupsPath, by its form slice:prefix:name, is one of
+// systemd's, whoever has it.
+func IsScope(path string) bool {
+	return strings.Count(path, ":") == 2 && !strings.Contains(path, "/")
+}
+
 // locate turns the container's cgroupsPath into a group of one of the two drivers.
 func locate(cfg Config) (*control.Cgroup, error) {
-	parts := strings.Split(cfg.Path, ":")
-	scope := len(parts) == 3 && !strings.Contains(cfg.Path, "/")
+	parts, scope := strings.Split(cfg.Path, ":"), IsScope(cfg.Path)
 	if !scope && !cfg.Systemd {
 		return locateFile(cfg)
 	}

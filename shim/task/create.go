@@ -16,12 +16,16 @@ import (
 	"github.com/containerd/log"
 )
 
-// errLinux says that a container is none of ours.
-var errLinux = errors.New("the container runs a Linux program")
+// linuxContainer is the error that says that a container is none of ours.
+type linuxContainer struct {
+	systemd bool // its cgroup is a scope of systemd's
+}
+
+func (*linuxContainer) Error() string { return "the container runs a Linux program" }
 
 // Create makes a container whose process is blocked with its module compiled;
 // everything that can fail fails here. After an error nothing of the container
-// is left. The error is errLinux itself for a container that runs no module.
+// is left. The error is a *linuxContainer for a container that runs no module.
 func (s *wasm) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*taskAPI.CreateTaskResponse, error) {
 	c := &container{id: r.ID, bundle: r.Bundle, log: log.G(ctx).WithField("container", r.ID)}
 	made, err := s.create(ctx, c, r)
@@ -32,8 +36,8 @@ func (s *wasm) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*taskA
 	}
 	if err != nil {
 		c.undoCreate(made)
-		if err == errLinux {
-			return nil, err
+		if linux, ok := errors.AsType[*linuxContainer](err); ok {
+			return nil, linux
 		}
 		c.log.WithError(err).Info("container not created")
 		if errdefs.IsNotImplemented(err) {
@@ -87,7 +91,8 @@ func (s *wasm) create(ctx context.Context, c *container, r *taskAPI.CreateTaskRe
 			return l, fmt.Errorf("%s is a Linux program, which the administrator does not allow under this runtime (WasmOnly = true in its options): %w",
 				strconv.Quote(c.module.Args[0]), errdefs.ErrPermissionDenied)
 		}
-		return l, errLinux
+		scope := c.spec.Linux != nil && cgroups.IsScope(c.spec.Linux.CgroupsPath)
+		return l, &linuxContainer{systemd: c.options.SystemdCgroup || scope}
 	}
 	c.log = c.log.WithField("module", c.module.Args[0])
 	if r.Checkpoint != "" {

@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/linux"
@@ -30,22 +31,15 @@ func (s *service) create(ctx context.Context, r *taskAPI.CreateTaskRequest) (tas
 		return nil, nil, fmt.Errorf("container %q: files of its pod: %w", r.ID, err)
 	}
 	response, err := s.wasm.Create(ctx, r)
-	if err == errLinux {
-		return s.createLinux(ctx, r)
-	}
-	return s.wasm, response, err
-}
-
-func (s *service) createLinux(ctx context.Context, r *taskAPI.CreateTaskRequest) (tasks, *taskAPI.CreateTaskResponse, error) {
-	o, err := s.options.Override(r.Options)
-	if err != nil {
-		return nil, nil, fmt.Errorf("container %q: %w: %w", r.ID, err, errdefs.ErrInvalidArgument)
+	container, ok := errors.AsType[*linuxContainer](err)
+	if !ok {
+		return s.wasm, response, err
 	}
 	t, err := s.linux()
 	if err != nil {
 		return nil, nil, err
 	}
-	response, err := t.Create(ctx, r, o.SystemdCgroup)
+	response, err = t.Create(ctx, r, container.systemd)
 	return t, response, linux.Native(err)
 }
 

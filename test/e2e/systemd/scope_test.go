@@ -19,12 +19,13 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-const (
-	imageName = "test.local/spin:latest"
-	scope     = "wasm-scope.scope"
-)
+const scope = "wasm-scope.scope"
 
-// startDaemon starts a containerd that has the image of a guest that computes for ever.
+// imageName is that of a program's image.
+func imageName(program string) string { return "test.local/" + program + ":latest" }
+
+// startDaemon starts a containerd that has the images of two programs that compute
+// for ever, a guest and a Linux program.
 func startDaemon(t *testing.T) *daemon.Daemon {
 	t.Helper()
 	dir := t.TempDir()
@@ -37,13 +38,21 @@ func startDaemon(t *testing.T) *daemon.Daemon {
 			t.Error(err)
 		}
 	})
+	native, err := d.Program("native")
+	if err != nil {
+		t.Fatal(err)
+	}
 	archive := filepath.Join(dir, "image.tar")
 	f, err := os.Create(archive)
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = image.Write(f, image.Image{
-		Name:   imageName,
+		Name:   imageName("native"),
+		Files:  map[string]string{"/native": native},
+		Config: v1.ImageConfig{Entrypoint: []string{"/native", "spin"}},
+	}, image.Image{
+		Name:   imageName("spin"),
 		Files:  map[string]string{"/spin.wasm": filepath.Join(os.Getenv("E2E_GUESTS"), "spin.wasm")},
 		Config: v1.ImageConfig{Entrypoint: []string{"/spin.wasm"}},
 	})
@@ -77,8 +86,14 @@ func property(t *testing.T, name string) string {
 
 func TestScope(t *testing.T) {
 	d := startDaemon(t)
+	for _, program := range []string{"spin", "native"} {
+		t.Run(program, func(t *testing.T) { testScope(t, d, program) })
+	}
+}
+
+func testScope(t *testing.T, d *daemon.Daemon, program string) {
 	ctr(t, d, "run", "-d", "--runtime", "io.containerd.wasm.v1", "--cgroup", "system.slice:wasm:scope",
-		"--memory-limit", "67108864", imageName, "c")
+		"--memory-limit", "67108864", imageName(program), "c")
 	for name, want := range map[string]string{"ActiveState": "active", "Slice": "system.slice", "MemoryMax": "67108864"} {
 		if got := property(t, name); got != want {
 			t.Errorf("%s of the scope is %q, want %q", name, got, want)
