@@ -14,7 +14,7 @@ TAGS ?=
 
 module   := github.com/containerd-shim-wasm/containerd-shim-wasm
 programs := bin/containerd-shim-wasm-v1 bin/wasm-sandbox
-tools    := bin/wasm-image
+tools    := bin/wasm-image bin/wasm-node-installer
 engines  := .engines/bin
 # Folders of other containerds than the one in $(engines).
 ONLY     ?=
@@ -77,7 +77,7 @@ test: ## all of the following, of the matrix what takes few minutes to build
 	echo "== all passed, $$SECONDS s"
 
 lint: ## gofmt and go vet, amd64 and arm64
-	@unformatted=$$(gofmt -l cmd image shim oci sandbox cgroups test); \
+	@unformatted=$$(gofmt -l cmd deploy image shim oci sandbox cgroups test); \
 	if [[ $$unformatted ]]; then echo "run gofmt -w on:" $$unformatted >&2; exit 1; fi
 	@for arch in amd64 arm64; do for dir in . test/e2e; do \
 		test/step "go vet $$dir for $$arch" env GOARCH=$$arch CGO_ENABLED=0 go vet -C $$dir ./...; \
@@ -142,6 +142,10 @@ bin/containerd-shim-wasm-v1: $(sources) .engines/stamp
 	@touch $@
 
 bin/wasm-sandbox: $(sources)
+	@test/step "build $(@F)" env $(static) "-s -w" -o $@ ./cmd/$(@F)
+	@touch $@
+
+bin/wasm-node-installer: go.mod go.sum $(call go_sources,cmd/wasm-node-installer deploy shim/options) $(wildcard deploy/containerd/*.toml)
 	@test/step "build $(@F)" env $(static) "-s -w" -o $@ ./cmd/$(@F)
 	@touch $@
 
