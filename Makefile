@@ -64,14 +64,14 @@ demo: build $(engines)/containerd $(engines)/ctr .engines/demo .engines/hello.wa
 
 ##@ Test
 
-.PHONY: engines guests test test-unit test-e2e test-arrivals test-matrix test-vm test-escape test-rootless fuzz bench lint
+.PHONY: engines guests test test-unit test-e2e test-arrivals test-deploy test-matrix test-vm test-escape test-rootless fuzz bench lint
 engines: $(addprefix $(engines)/,containerd ctr containerd-shim-runc-v2 runc) ## the engines that the tests drive, to .engines/bin
 
 guests: compilers ## the modules that the tests run, to .engines/guests
 	@go run ./test/guests/build
 
 test: ## all of the following, of the matrix what takes few minutes to build
-	@for goal in lint test-unit 'fuzz FUZZTIME=20000x' test-e2e test-escape test-rootless test-arrivals 'test-matrix ONLY="1.6 1.7"' test-vm; do \
+	@for goal in lint test-unit 'fuzz FUZZTIME=20000x' test-e2e test-escape test-rootless test-arrivals test-deploy 'test-matrix ONLY="1.6 1.7"' test-vm; do \
 		echo "== $$goal"; eval "$(MAKE) $$goal"; \
 	done; \
 	echo "== all passed, $$SECONDS s"
@@ -121,6 +121,10 @@ test-escape: build engines .engines/escape/wasm-sandbox .engines/escape/attacker
 test-arrivals: build engines guests .engines/containerd-1.7/containerd .engines/tests/arrivals.test ## images of every form, pulled and imported by two containerds, for the table in docs/images.md, which UPDATE=1 writes (needs root)
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/arrivals.test -test.v -test.timeout 5m \
 		-releases .engines/containerd-1.7:$(engines) -docs docs/images.md $(if $(UPDATE),-update) | sed -u '/^=== /d'
+
+test-deploy: build engines guests .engines/containerd-1.7/containerd .engines/tests/deploy.test ## the node installer on the containerds of two releases, and the manifests (needs root)
+	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/deploy.test -test.v -test.timeout 5m \
+		-releases .engines/containerd-1.7:$(engines) $(E2E_ARGS) | sed -u '/^=== /d'
 
 bench: build guests .engines/startup .engines/webserver.wasm ## sizes of the programs; how modules start, beside wazero's own cache
 	@stat -c '  %n: %s bytes' $(programs)
@@ -236,6 +240,10 @@ $(oras): test/engines/oras/go.mod test/engines/oras/go.sum
 
 .engines/tests/arrivals.test: go.mod go.sum $(call go_sources,test/e2e/arrivals test/daemon test/image test/isolate test/table)
 	@test/step "build the test of arrivals" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./arrivals
+	@touch $@
+
+.engines/tests/deploy.test: go.mod go.sum $(call go_sources,test/e2e/deploy test/image test/isolate)
+	@test/step "build the tests of the node installer" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./deploy
 	@touch $@
 
 .engines/tests/rootless.test: go.mod go.sum docs/rootless.md $(call go_sources,test/e2e/rootless test/daemon test/image test/isolate docs)
