@@ -62,6 +62,13 @@ install: $(programs) ## both programs to $(DESTDIR)$(PREFIX)/bin
 demo: build $(engines)/containerd $(engines)/ctr .engines/demo .engines/hello.wasm ## run a Wasm container under a private containerd (needs root and Go alone)
 	@.engines/demo -path bin:$(engines) .engines/hello.wasm
 
+# Where the image goes, as wasm-image has it; and which CPUs it is for.
+TO         ?= tar:bin/wasm-node-installer.tar@wasm-node-installer:latest
+NODE_ARCHS ?= amd64 arm64
+.PHONY: node-image
+node-image: $(foreach a,$(NODE_ARCHS),$(addprefix bin/linux-$(a)/,wasm-node-installer containerd-shim-wasm-v1 wasm-sandbox)) ## the node installer's image for Kubernetes, to bin/wasm-node-installer.tar or TO=registry.example.org/wasm-node-installer:1
+	@go run ./deploy/image $(TO) $(foreach a,$(NODE_ARCHS),$(a)=bin/linux-$(a))
+
 ##@ Test
 
 .PHONY: engines guests test test-unit test-e2e test-arrivals test-deploy test-matrix test-vm test-escape test-rootless fuzz bench lint
@@ -122,9 +129,9 @@ test-arrivals: build engines guests .engines/containerd-1.7/containerd .engines/
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/arrivals.test -test.v -test.timeout 5m \
 		-releases .engines/containerd-1.7:$(engines) -docs docs/images.md $(if $(UPDATE),-update) | sed -u '/^=== /d'
 
-test-deploy: build engines guests .engines/containerd-1.7/containerd .engines/tests/deploy.test ## the node installer on the containerds of two releases, and the manifests (needs root)
+test-deploy: build engines guests .engines/containerd-1.7/containerd .engines/tests/deploy.test .engines/node-image.tar ## the node installer on the containerds of two releases, and the manifests (needs root)
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/deploy.test -test.v -test.timeout 5m \
-		-releases .engines/containerd-1.7:$(engines) $(E2E_ARGS) | sed -u '/^=== /d'
+		-releases .engines/containerd-1.7:$(engines) -image .engines/node-image.tar $(E2E_ARGS) | sed -u '/^=== /d'
 
 bench: build guests .engines/startup .engines/webserver.wasm ## sizes of the programs; how modules start, beside wazero's own cache
 	@stat -c '  %n: %s bytes' $(programs)
@@ -148,6 +155,12 @@ bin/containerd-shim-wasm-v1: $(sources) .engines/stamp
 bin/wasm-sandbox: $(sources)
 	@test/step "build $(@F)" env $(static) "-s -w" -o $@ ./cmd/$(@F)
 	@touch $@
+
+# The programs for other CPUs than this one's.
+bin/linux-%/wasm-sandbox bin/linux-%/containerd-shim-wasm-v1 bin/linux-%/wasm-node-installer: $(sources) .engines/stamp $(call go_sources,deploy)
+	@test/step "build the programs for $*" env GOARCH=$* $(static) "-s -w $(stamp)" -tags "$(TAGS)" -o bin/linux-$*/ \
+		./cmd/wasm-sandbox ./cmd/containerd-shim-wasm-v1 ./cmd/wasm-node-installer
+	@touch $(@D)/*
 
 bin/wasm-node-installer: go.mod go.sum $(call go_sources,cmd/wasm-node-installer deploy shim/options) $(wildcard deploy/containerd/*.toml)
 	@test/step "build $(@F)" env $(static) "-s -w" -o $@ ./cmd/$(@F)
@@ -242,7 +255,11 @@ $(oras): test/engines/oras/go.mod test/engines/oras/go.sum
 	@test/step "build the test of arrivals" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./arrivals
 	@touch $@
 
-.engines/tests/deploy.test: go.mod go.sum $(call go_sources,test/e2e/deploy test/image test/isolate)
+.engines/node-image.tar: $(programs) bin/wasm-node-installer $(call go_sources,deploy/image image)
+	@test/step "build the node installer's image" go run ./deploy/image tar:$@@wasm-node-installer:latest $$(go env GOARCH)=bin
+	@touch $@
+
+.engines/tests/deploy.test: $(wildcard deploy/kubernetes/*/*) go.mod go.sum $(call go_sources,test/e2e/deploy deploy test/image test/isolate)
 	@test/step "build the tests of the node installer" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./deploy
 	@touch $@
 

@@ -16,6 +16,8 @@ var (
 	HostileModules string
 	//go:embed rootless.md
 	Rootless string
+	//go:embed kubernetes.md
+	Kubernetes string
 )
 
 // Commands joins what stands between ```sh and ``` on a page.
