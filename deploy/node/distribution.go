@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -126,7 +127,7 @@ func detect(h host, name string) (distribution, error) {
 	case name != "":
 		return distribution{}, fmt.Errorf("-distribution: there is no %q; there are %s", name, strings.Join(names, ", "))
 	case len(found) == 0:
-		return distribution{}, fmt.Errorf("no containerd answers on the node at %s; is the node's root file system mounted at %s, and does the node run containerd?", strings.Join(sockets, ", "), h)
+		return distribution{}, fmt.Errorf("no containerd answers on the node at %s; is the node's root file system mounted at %s, and does the node run containerd?", strings.Join(slices.Compact(sockets), ", "), h)
 	case len(found) > 1:
 		names = names[:0]
 		for _, d := range found {
