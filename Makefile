@@ -52,7 +52,7 @@ help: ## this text
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: $(programs) $(tools) ## bin/containerd-shim-wasm-v1 and bin/wasm-sandbox, and bin/wasm-image, which makes images
+build: $(programs) $(tools) ## bin/containerd-shim-wasm-v1 and bin/wasm-sandbox; bin/wasm-image, which makes images; bin/wasm-node-installer, for Kubernetes
 
 install: $(programs) ## both programs to $(DESTDIR)$(PREFIX)/bin
 	@install -d $(DESTDIR)$(PREFIX)/bin
@@ -260,7 +260,7 @@ $(oras): test/engines/oras/go.mod test/engines/oras/go.sum
 	@test/step "build the node installer's image" go run ./deploy/image tar:$@@wasm-node-installer:latest $$(go env GOARCH)=bin
 	@touch $@
 
-.engines/tests/deploy.test: $(wildcard deploy/kubernetes/*/*) go.mod go.sum $(call go_sources,test/e2e/deploy deploy test/image test/isolate)
+.engines/tests/deploy.test: $(wildcard deploy/kubernetes/*/*) go.mod go.sum docs/kubernetes.md $(call go_sources,test/e2e/deploy deploy docs test/image test/isolate)
 	@test/step "build the tests of the node installer" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./deploy
 	@touch $@
 

@@ -19,6 +19,7 @@ import (
 	strict "sigs.k8s.io/yaml"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/deploy/kubernetes"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/docs"
 )
 
 // kinds are the API's own types, and those of kustomize and of
@@ -143,6 +144,23 @@ func TestManifests(t *testing.T) {
 	}
 	for _, deployment := range found["Deployment"] {
 		usesClass(t, deployment.(*apps.Deployment).Spec.Template.Spec, class.Name)
+	}
+}
+
+// TestPage holds the commands of docs/kubernetes.md to the manifests that they
+// name; with a cluster, they are run by the tests of Kubernetes.
+func TestPage(t *testing.T) {
+	named := 0
+	for _, word := range strings.Fields(docs.Commands(docs.Kubernetes)) {
+		if path, ok := strings.CutPrefix(word, "deploy/kubernetes/"); ok {
+			named++
+			if _, err := fs.Stat(kubernetes.Files, path); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if named == 0 {
+		t.Error("the page's commands name no manifest")
 	}
 }
 

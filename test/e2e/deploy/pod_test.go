@@ -49,8 +49,11 @@ func TestPods(t *testing.T) {
 			if got := pod.hello(t); got != hello {
 				t.Errorf("the container of the pod wrote %q, not %q", got, hello)
 			}
-			if got := n.must(t, "ctr", "-n", "k8s.io", "run", "--rm", "--runtime", "io.containerd.wasm.v1", "--cgroup", "/"+filepath.Base(dir)+"/ctr", helloImage, "c"); got != hello {
-				t.Errorf("ctr's container wrote %q, not %q", got, hello)
+			// runtime-class-manager names runtimes by their programs.
+			for _, runtime := range []string{"io.containerd.wasm.v1", "/opt/containerd/bin/containerd-shim-wasm-v1"} {
+				if got := n.must(t, "ctr", "-n", "k8s.io", "run", "--rm", "--runtime", runtime, "--cgroup", "/"+filepath.Base(dir)+"/ctr", helloImage, "c"); got != hello {
+					t.Errorf("the container of ctr with %s wrote %q, not %q", runtime, got, hello)
+				}
 			}
 
 			installed := n.look(t)
