@@ -129,7 +129,7 @@ test-arrivals: build engines guests .engines/containerd-1.7/containerd .engines/
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/arrivals.test -test.v -test.timeout 5m \
 		-releases .engines/containerd-1.7:$(engines) -docs docs/images.md $(if $(UPDATE),-update) | sed -u '/^=== /d'
 
-test-deploy: build engines guests .engines/containerd-1.7/containerd .engines/tests/deploy.test .engines/node-image.tar ## the node installer on the containerds of two releases, and the manifests (needs root)
+test-deploy: build engines guests $(engines)/native .engines/containerd-1.7/containerd .engines/tests/deploy.test .engines/node-image.tar ## the node installer on the containerds of two releases, and the manifests (needs root)
 	@test/deps systemd
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/deploy.test -test.v -test.timeout 5m \
 		-releases .engines/containerd-1.7:$(engines) -image .engines/node-image.tar $(E2E_ARGS) | sed -u '/^=== /d'

@@ -46,6 +46,11 @@ func TestPods(t *testing.T) {
 			if err != nil {
 				t.Fatalf("a pod after: %v\n%s", err, n.log(t))
 			}
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Log(n.log(t))
+				}
+			})
 			if got := pod.hello(t); got != hello {
 				t.Errorf("the container of the pod wrote %q, not %q", got, hello)
 			}
@@ -132,8 +137,8 @@ func (n *node) importImages(t *testing.T) {
 	var archive bytes.Buffer
 	if err := image.Write(&archive, image.Image{
 		Name:   pauseImage,
-		Files:  map[string]string{"/pause.wasm": guest("sleep")},
-		Config: v1.ImageConfig{Entrypoint: []string{"/pause.wasm", "600000"}},
+		Files:  map[string]string{"/native": find(t, "", "native")},
+		Config: v1.ImageConfig{Entrypoint: []string{"/native", "pause"}},
 	}, image.Image{
 		Name:   helloImage,
 		Files:  map[string]string{"/hello.wasm": guest("hello-c")},
