@@ -24,7 +24,7 @@ import (
 const maxMessage = 16 << 20
 
 // Images reads what containerd keeps of containers and images, over its gRPC
-// socket. It only reads. It may be used by many at a time.
+// socket. It only reads, but for View. It may be used by many at a time.
 type Images struct {
 	namespace  string
 	conn       *grpc.ClientConn

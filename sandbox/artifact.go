@@ -30,6 +30,11 @@ type request struct {
 	file *os.File
 	// hash has the sandbox process read the file.
 	hash func() (digest string, err error)
+	// ahead says that no container waits for it yet, so that an artifact which
+	// cannot be in the store is of no use.
+	ahead bool
+	// compiled is what a process has compiled for the request; nil where none has.
+	compiled *wire.Compiled
 }
 
 // patience is how long a container waits for another that compiles the same
@@ -117,6 +122,9 @@ func (r *request) fill(ctx context.Context, store *cache.Store) (artifact, error
 		} else {
 			defer os.Remove(file.Name())
 		}
+		if r.ahead {
+			return artifact{}, r.useless(err)
+		}
 		// The artifact is as good as if it had come from the store.
 		r.warn(err)
 		file, err := reopen(file)
@@ -129,10 +137,22 @@ func (r *request) fill(ctx context.Context, store *cache.Store) (artifact, error
 	return artifact{}, err
 }
 
-// without does without the store, for the reason that it warns of.
+// without does without the store, if it may, for the reason that it warns of.
 func (r *request) without(ctx context.Context, reason error) (artifact, error) {
+	if r.ahead {
+		return artifact{}, r.useless(reason)
+	}
 	r.warn(reason)
 	return r.compileAside(ctx)
+}
+
+// useless says that the store has no place for the artifact, and what to do.
+func (r *request) useless(reason error) error {
+	remedy := "mend that, or name another folder by the runtime's option CacheDir"
+	if errors.Is(reason, cache.ErrTooLarge) {
+		remedy = fmt.Sprintf("raise the runtime's option CacheSize, which is %d bytes", r.CacheSize)
+	}
+	return fmt.Errorf("module %s: what is compiled of it cannot be kept in the folder %s: %w; %s", r.name, r.CacheDir, reason, remedy)
 }
 
 func (r *request) warn(err error) {
@@ -163,9 +183,8 @@ func reopen(file *os.File) (*os.File, error) {
 
 var errNoRoom = errors.New("no room for an artifact")
 
-// compile has a process compile the module, in the container's cgroup, and write
-// the artifact to the file from the offset on. Nothing of the process is left
-// but a child for the reaper.
+// compile has a process compile the module and write the artifact to the file
+// from the offset on.
 func (r *request) compile(ctx context.Context, to *os.File, offset int64) (made wire.Compiled, err error) {
 	module := r.file
 	if module == nil {
@@ -176,40 +195,15 @@ func (r *request) compile(ctx context.Context, to *os.File, offset int64) (made 
 	}
 	if r.CompileTimeout > 0 {
 		var cancel context.CancelFunc
+		remedy := "raise that, or the container's processor limit"
+		if r.ahead {
+			remedy = "raise that"
+		}
 		ctx, cancel = context.WithTimeoutCause(ctx, r.CompileTimeout,
-			fmt.Errorf("compiling took more than %s, as the runtime's option CompileTimeout allows: raise that, or the container's processor limit", r.CompileTimeout))
+			fmt.Errorf("compiling took more than %s, as the runtime's option CompileTimeout allows: %s", r.CompileTimeout, remedy))
 		defer cancel()
 	}
-	control, remote, err := socketpair()
-	if err != nil {
-		return made, fmt.Errorf("control socket: %w", err)
-	}
-	defer control.Close()
-	pid, pidfd, err := startCompiler(r.Config, remote, module, to)
-	remote.Close()
-	if err != nil {
-		return made, err
-	}
-	process := newHandle(pid, pidfd)
-	defer func() {
-		// It has nothing left to do, or shall not do it.
-		_ = process.signal(unix.SIGKILL)
-		process.wait()
-		process.close()
-	}()
-	if r.Compiling != nil {
-		if err := r.Compiling(pid); err != nil {
-			if process.ended() {
-				return made, ErrCompilerEnded
-			}
-			return made, err
-		}
-	}
-	stop := context.AfterFunc(ctx, func() { _ = control.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if err = wire.Send(control, wire.Compile{Name: r.name, Offset: offset, MemoryLimit: r.MemoryLimit}); err == nil {
-		err = wire.Receive(control, &made)
-	}
+	made, err = askCompiler(ctx, r.Config, module, to, wire.Compile{Name: r.name, Offset: offset, MemoryLimit: r.MemoryLimit})
 	switch {
 	case err == nil && made.NoRoom:
 		return made, fmt.Errorf("%w: %s", errNoRoom, made.Error)
@@ -219,8 +213,46 @@ func (r *request) compile(ctx context.Context, to *os.File, offset int64) (made 
 		return made, fmt.Errorf("module %s: its layer has the content %s, not %s", r.name, made.Digest, r.Layer.Digest)
 	case err == nil && len(made.Sum) != 32:
 		return made, errors.New("the compiling process said too little")
+	case err == nil:
+		r.compiled = &made
 	case ctx.Err() != nil:
 		return made, fmt.Errorf("module %s: %w", r.name, context.Cause(ctx))
 	}
-	return made, socketError(err, ErrCompilerEnded)
+	return made, err
+}
+
+// askCompiler starts a process that compiles, in the container's cgroup, and
+// returns its answer. Nothing of the process is left but a child for the reaper.
+func askCompiler(ctx context.Context, cfg *Config, module, to *os.File, job wire.Compile) (answer wire.Compiled, err error) {
+	control, remote, err := socketpair()
+	if err != nil {
+		return answer, fmt.Errorf("control socket: %w", err)
+	}
+	defer control.Close()
+	pid, pidfd, err := startCompiler(cfg, remote, module, to)
+	remote.Close()
+	if err != nil {
+		return answer, err
+	}
+	process := newHandle(pid, pidfd)
+	defer func() {
+		// It has nothing left to do, or shall not do it.
+		_ = process.signal(unix.SIGKILL)
+		process.wait()
+		process.close()
+	}()
+	if cfg.Compiling != nil {
+		if err := cfg.Compiling(pid); err != nil {
+			if process.ended() {
+				return answer, ErrCompilerEnded
+			}
+			return answer, err
+		}
+	}
+	stop := context.AfterFunc(ctx, func() { _ = control.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err = wire.Send(control, job); err == nil {
+		err = wire.Receive(control, &answer)
+	}
+	return answer, socketError(err, ErrCompilerEnded)
 }

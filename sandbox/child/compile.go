@@ -2,7 +2,6 @@ package child
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/engine"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/modulefile"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/seccomp"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wire"
 )
@@ -23,6 +23,12 @@ func compile(control *os.File) int {
 	var job wire.Compile
 	if code, ok := receive(control, &job); !ok {
 		return code
+	}
+	if job.Settings {
+		if wire.Send(control, wire.Compiled{Settings: engine.Settings()}) != nil {
+			return exitSetup
+		}
+		return 0
 	}
 	compiled, err := artifact(&job)
 	if err != nil {
@@ -48,14 +54,12 @@ func artifact(job *wire.Compile) (c wire.Compiled, err error) {
 	}
 	file := os.NewFile(wire.ModuleFD, "module")
 	defer file.Close() // and not when the collector finds that it has been read
-	module, err := read(file)
+	module, digest, err := modulefile.Read(file)
 	if err != nil {
 		return c, fmt.Errorf("module %s: %w", job.Name, err)
 	}
-	// Of the bytes that are compiled: the file may change at any time.
-	sum := sha256.Sum256(module)
 	made, err := engine.Compile(context.Background(), job.Name, module, os.NewFile(wire.ArtifactFD, "artifact"), job.Offset)
-	return wire.Compiled{Digest: digestOf(sum[:]), Size: made.Size, Sum: made.Sum[:]}, err
+	return wire.Compiled{Digest: digest, Size: made.Size, Sum: made.Sum[:]}, err
 }
 
 // limitMemory has the collector keep the heap below a container's limit, as long

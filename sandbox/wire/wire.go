@@ -83,6 +83,8 @@ type Digest struct {
 // Compile is what a process that compiles is told: the module is in its
 // descriptor ModuleFD, and the artifact is to be written to ArtifactFD.
 type Compile struct {
+	// Settings asks for those of the process's engine, and nothing else.
+	Settings bool `json:"settings,omitempty"`
 	// Name is the module's, for error messages.
 	Name string `json:"name"`
 	// Offset is where in its file the artifact is to begin.
@@ -116,6 +118,8 @@ type Compiled struct {
 	// Size of the artifact in bytes, and the SHA-256 digest of these.
 	Size int64  `json:"size,omitempty"`
 	Sum  []byte `json:"sum,omitempty"`
+	// Settings are those of the process's engine, where they were asked for.
+	Settings string `json:"settings,omitempty"`
 }
 
 // Send writes one message.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/precompile"
 	"github.com/containerd/containerd/v2/pkg/shim"
 )
 
@@ -25,6 +26,9 @@ const runtimeName = "io.containerd.wasm.v1"
 // refuses the input of every older daemon and of CRI-O. `delete`, -info and the
 // daemon are the library's, with this package's answers.
 func Main() int {
+	if len(os.Args) > 1 && os.Args[1] == "precompile" {
+		return precompile.Main(os.Args[2:])
+	}
 	args, err := parseArguments(os.Args[1:])
 	switch {
 	case errors.Is(err, flag.ErrHelp):

@@ -46,11 +46,16 @@ func printVersion(w io.Writer, program string) {
 func printUsage(w io.Writer) {
 	fmt.Fprint(w, `containerd-shim-wasm-v1 runs WebAssembly modules as containers of containerd.
 
-containerd starts this program by itself; there is nothing to run by hand. Put
+containerd starts this program by itself; nothing has to be run by hand. Put
 it and wasm-sandbox into one directory on containerd's PATH and name the runtime:
 
   ctr run --rm --runtime io.containerd.wasm.v1 IMAGE ID
   docker run --rm --runtime io.containerd.wasm.v1 IMAGE
+
+To compile the modules of images before their first containers:
+
+  containerd-shim-wasm-v1 precompile [-address SOCKET] [-namespace NAME]
+                                     [-config FILE] IMAGE...
 
 Flags for people:
   -version, -v   print the version and exit

@@ -137,11 +137,17 @@ func fromGeneric(o *runtimeoptions.Options) (Options, error) {
 	if o.ConfigPath == "" {
 		return fromTOML("config_body", o.ConfigBody)
 	}
-	data, err := os.ReadFile(o.ConfigPath)
+	return FromFile("config_path", o.ConfigPath)
+}
+
+// FromFile reads a file with the table alone, as `ctr --runtime-config-path` takes
+// it. source is what has named the file, for errors.
+func FromFile(source, path string) (Options, error) {
+	data, err := os.ReadFile(path)
 	if err != nil {
-		return Options{}, fmt.Errorf("runtime options: config_path: %w", err)
+		return Options{}, fmt.Errorf("runtime options: %s: %w", source, err)
 	}
-	return fromTOML(o.ConfigPath, data)
+	return fromTOML(path, data)
 }
 
 // fromTOML decodes the table; source names it in errors. A key that is not

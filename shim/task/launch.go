@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/layer"
 	runc "github.com/containerd/go-runc"
 	"github.com/containerd/log"
 )
@@ -42,7 +43,7 @@ func (s *wasm) launch(ctx context.Context, p *process, module oci.Module, io *st
 	cfg.CompileTimeout = p.container.options.CompileLimit()
 	cfg.Module = sandbox.Module{Paths: module.Paths, Function: module.Function, Args: module.Args}
 	if module.Layer != nil {
-		cfg.Module.Name, cfg.Layer = module.Layer.String(), s.layer(module.Layer, cfg.CacheDir)
+		cfg.Module.Name, cfg.Layer = module.Layer.String(), layer.Of(s.images, module.Layer, cfg.CacheDir)
 	}
 	cfg.Warn = func(err error) { p.log().Warn(err) }
 	var inside guest

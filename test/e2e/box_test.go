@@ -18,6 +18,8 @@ import (
 	"github.com/containerd/containerd/api/types"
 	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/defaults"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/containerd/errdefs"
@@ -44,6 +46,7 @@ type plan struct {
 
 	on       *containerd.Client                                                  // the tests' own containerd if nil
 	snapshot func(id string, image containerd.Image) containerd.NewContainerOpts // a new one of the image if nil
+	artifact bool                                                                // the image is one, so it says nothing of a process, and the snapshot is empty
 	labels   map[string]string
 	options  map[string]any // of the runtime: texts and truths
 	task     []containerd.NewTaskOpts
@@ -77,6 +80,9 @@ func (p plan) createWith(t *testing.T, id string) (*box, error) {
 		snapshot = p.snapshot(id, image)
 	}
 	spec := []oci.SpecOpts{oci.WithImageConfigArgs(image, p.args)}
+	if p.artifact {
+		spec, snapshot = []oci.SpecOpts{oci.WithProcessArgs(p.args...)}, withEmptySnapshot(id, image)
+	}
 	c, err := client.NewContainer(ctx, id,
 		snapshot,
 		containerd.WithRuntime(cmp.Or(p.runtime, wasmRuntime), p.runtimeOptions()),
@@ -103,16 +109,28 @@ func (p plan) createWith(t *testing.T, id string) (*box, error) {
 	return b, err
 }
 
+// withEmptySnapshot is what CRI gives a container of an artifact.
+func withEmptySnapshot(id string, image containerd.Image) containerd.NewContainerOpts {
+	return func(ctx context.Context, client *containerd.Client, c *containers.Container) error {
+		c.Image, c.Snapshotter, c.SnapshotKey = image.Name(), defaults.DefaultSnapshotter, id
+		_, err := client.SnapshotService(c.Snapshotter).Prepare(ctx, id, "")
+		return err
+	}
+}
+
 // runtimeOptions are the options as an administrator's table.
 func (p plan) runtimeOptions() any {
 	if len(p.options) == 0 {
 		return nil
 	}
-	var table []byte
+	return &runtimeoptions.Options{ConfigBody: p.table()}
+}
+
+func (p plan) table() (table []byte) {
 	for key, value := range p.options {
 		table = fmt.Appendf(table, "%s = %#v\n", key, value)
 	}
-	return &runtimeoptions.Options{ConfigBody: table}
+	return table
 }
 
 // start creates the container and starts it.

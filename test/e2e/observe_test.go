@@ -140,17 +140,14 @@ func TestOperationsManual(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dir, "journalctl"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	ctr, err := engine.Program("ctr")
-	if err != nil {
-		t.Fatal(err)
-	}
-
 	script := docs.Commands(docs.Operations)
 	for reader, ours := range map[string]string{
-		"ID=web ":            "ID=" + b.ID() + " ",
-		"NAMESPACE=default ": "NAMESPACE=" + engine.Namespace + " ",
-		"/run/containerd/":   engine.State() + "/",
-		">/tmp/":             ">" + dir + "/",
+		"ID=web ":                 "ID=" + b.ID() + " ",
+		"NAMESPACE=default ":      "NAMESPACE=" + engine.Namespace + " ",
+		"/run/containerd/":        engine.State() + "/",
+		">/tmp/":                  ">" + dir + "/",
+		" /tmp/":                  " " + dir + "/",
+		"docker.io/library/app:1": imageName("spin"),
 	} {
 		if !strings.Contains(script, reader) {
 			t.Fatalf("the manual's commands have no %q", reader)
@@ -161,18 +158,19 @@ func TestOperationsManual(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-eux", "-c", script)
 	cmd.Env = append(os.Environ(),
-		"PATH="+dir+":"+filepath.Dir(ctr)+":"+os.Getenv("PATH"),
+		"PATH="+dir+":"+engine.Path+":"+os.Getenv("PATH"),
 		"CONTAINERD_ADDRESS="+engine.Address())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, want := range []string{
-		"msg=started",                     // the log
-		"BEGIN goroutine stack dump",      // after SIGUSR1
-		"\ngoroutine 1 [",                 // with lines
-		"net/http/pprof",                  // ctr pprof goroutines
-		`"Name": "io.containerd.wasm.v1"`, // the runtime's features
+		"msg=started",                              // the log
+		"BEGIN goroutine stack dump",               // after SIGUSR1
+		"\ngoroutine 1 [",                          // with lines
+		"net/http/pprof",                           // ctr pprof goroutines
+		`"Name": "io.containerd.wasm.v1"`,          // the runtime's features
+		imageName("spin") + ": /spin.wasm sha256:", // its module is compiled
 	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%q is not in what the manual's commands say:\n%s", want, out)

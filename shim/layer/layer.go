@@ -1,4 +1,5 @@
-package task
+// Package layer hands layers of images to sandboxes.
+package layer
 
 import (
 	"context"
@@ -10,17 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// layer is a layer of an image as a sandbox wants it: read from containerd when
+// Of is a layer of an image as a sandbox wants it: read from containerd when
 // there is no artifact of it, into a file without a name in the folder, or where
 // temporary files are. Memory would be the shim's, which no container's limit
 // covers.
-func (s *wasm) layer(l *oci.Layer, dir string) *sandbox.Layer {
+func Of(images *oci.Images, l *oci.Layer, dir string) *sandbox.Layer {
 	return &sandbox.Layer{Digest: l.Digest.String(), Open: func(ctx context.Context) (*os.File, error) {
 		file, err := unnamedFile(dir, os.TempDir())
 		if err != nil {
 			return nil, err
 		}
-		if err := s.images.Copy(ctx, l, file); err != nil {
+		if err := images.Copy(ctx, l, file); err != nil {
 			return nil, errors.Join(err, file.Close())
 		}
 		return file, nil
