@@ -134,9 +134,9 @@ test-deploy: build engines guests $(engines)/native .engines/containerd-1.7/cont
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/deploy.test -test.v -test.timeout 5m \
 		-releases .engines/containerd-1.7:$(engines) -image .engines/node-image.tar $(E2E_ARGS) | sed -u '/^=== /d'
 
-bench: build guests .engines/startup .engines/webserver.wasm ## sizes of the programs; how modules start, beside wazero's own cache
+bench: build guests .engines/startup .engines/webserver.wasm .engines/ruby.wasm ## sizes of the programs; how modules start, beside wazero's own cache, and where the time goes
 	@stat -c '  %n: %s bytes' $(programs)
-	@.engines/startup $(patsubst %,.engines/guests/%.wasm,hello-c hello-as hello-rust hello-go) .engines/webserver.wasm
+	@.engines/startup $(patsubst %,.engines/guests/%.wasm,hello-c hello-as hello-rust hello-go) .engines/webserver.wasm .engines/ruby.wasm
 
 .PHONY: clean compilers toolchain
 clean: ## remove what was built; .engines, which is dear to build, stays
@@ -219,6 +219,11 @@ $(oras): test/engines/oras/go.mod test/engines/oras/go.sum
 
 .engines/webserver.wasm: test/guests/go/webserver/main.go
 	@test/step "build the guest webserver.wasm" env GOOS=wasip1 GOARCH=wasm go build -trimpath -ldflags "-s -w" -o $@ ./test/guests/go/webserver
+	@touch $@
+
+.engines/ruby.wasm: $(wildcard test/bench/ruby/*)
+	@test/deps
+	@test/step "fetch Ruby for the benchmark" test/bench/ruby/build .engines/ruby $@
 	@touch $@
 
 .engines/matrix: go.mod go.sum $(call go_sources,test/matrix test/table)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -35,13 +36,14 @@ const (
 
 // child loads a module and runs it, in a process like a sandbox's.
 func child(way string) int {
+	begin := now()
 	path, dir := os.Args[1], os.Args[2]
 	var code int
 	var err error
 	if way == wayWazero {
 		err = withWazero(path, filepath.Join(dir, "wazero"))
 	} else {
-		code, err = withEngine(way, path, filepath.Join(dir, artifactName))
+		code, err = withEngine(way, path, filepath.Join(dir, artifactName), begin)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -54,7 +56,7 @@ func child(way string) int {
 	return code
 }
 
-func withEngine(way, path, artifact string) (int, error) {
+func withEngine(way, path, artifact string, begin time.Duration) (int, error) {
 	cfg := engine.Config{Name: path, Args: []string{path}}
 	var err error
 	if way == wayArtifact {
@@ -65,11 +67,26 @@ func withEngine(way, path, artifact string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	instance, err := engine.Load(context.Background(), cfg)
+	ctx := context.Background()
+	if os.Getenv(marksVariable) == "" {
+		instance, err := engine.Load(ctx, cfg)
+		if err != nil {
+			return 0, err
+		}
+		return instance.Run(ctx), nil
+	}
+	w := &watch{ctx, map[string][]time.Duration{}}
+	instance, err := engine.Load(w, cfg)
+	loaded := now()
 	if err != nil {
 		return 0, err
 	}
-	return instance.Run(context.Background()), nil
+	code := instance.Run(ctx)
+	marks, err := w.marks(begin, loaded)
+	if err != nil {
+		return 0, err
+	}
+	return code, json.NewEncoder(os.NewFile(marksFD, "marks")).Encode(marks)
 }
 
 // withWazero is what a program does that uses wazero as its documentation says.

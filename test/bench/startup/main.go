@@ -1,6 +1,7 @@
 // Startup compares how modules start: compiled on the spot, from wazero's own
 // cache, and from an artifact of the engine package. Each start is a process of
-// its own, the ways take turns, and what counts is the ratio within one run.
+// its own, the ways take turns, and what counts is the ratio within one run. A
+// second table has the phases of starts from the artifact.
 //
 //	startup [-n RUNS] MODULE...
 package main
@@ -37,12 +38,32 @@ func main() {
 	}
 	fmt.Printf("%-16s %9s | %9s %9s %9s | %9s %9s | %9s %9s %7s\n", "", "", "cpu", "cpu", "cpu", "wall", "wall", "private", "private", "")
 	fmt.Printf("%-16s %9s | %9s %9s %9s | %9s %9s | %9s %9s %7s\n", "module", "size", "cold", "wazero", "artifact", "wazero", "artifact", "wazero", "artifact", "ratio")
-	for _, path := range flag.Args() {
-		if err := compare(path, *runs); err != nil {
-			fmt.Fprintf(os.Stderr, "startup: %s: %v\n", path, err)
-			os.Exit(1)
+	if err := measureAll(flag.Args(), *runs); err != nil {
+		fmt.Fprintf(os.Stderr, "startup: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func measureAll(modules []string, runs int) error {
+	dirs := map[string]string{}
+	for _, path := range modules {
+		dir, err := os.MkdirTemp("", "startup-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		dirs[path] = dir
+		if err := compare(path, dir, runs); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
+	printPhasesHead()
+	for _, path := range modules {
+		if err := printPhases(path, dirs[path], runs); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return nil
 }
 
 // start is one start of a module.
@@ -118,12 +139,8 @@ func ignoreKill(cmd *exec.Cmd) error {
 	return nil
 }
 
-func compare(path string, runs int) error {
-	dir, err := os.MkdirTemp("", "startup-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
+// compare prints the ways to start a module. The caches are in dir afterwards.
+func compare(path, dir string, runs int) error {
 	module, err := os.ReadFile(path)
 	if err != nil {
 		return err
