@@ -110,31 +110,40 @@ func (r *request) fill(ctx context.Context, store *cache.Store) (artifact, error
 	}
 	defer file.Close()
 	made, err := r.compile(ctx, file, cache.Offset)
-	if err == nil {
-		// By the digest of what was compiled, whatever the file had before.
-		key := cache.KeyFor(r.settings, made.Digest)
-		err = store.Put(file, key, made.Size, [32]byte(made.Sum))
-		if err == nil {
-			if entry := store.Get(key); entry != nil {
-				return artifact{entry, cache.Offset}, nil
-			}
-			err = errors.New("what was put there is gone")
-		} else {
-			defer os.Remove(file.Name())
-		}
-		if r.ahead {
-			return artifact{}, r.useless(err)
-		}
-		// The artifact is as good as if it had come from the store.
-		r.warn(err)
-		file, err := reopen(file)
-		return artifact{file, cache.Offset}, err
+	if err != nil {
+		os.Remove(file.Name())
 	}
-	os.Remove(file.Name())
-	if errors.Is(err, errNoRoom) {
+	switch {
+	case errors.Is(err, errNoRoom):
 		return r.without(ctx, err)
+	case err != nil:
+		return artifact{}, err
 	}
-	return artifact{}, err
+	// By the digest of what was compiled, whatever the file had before.
+	entry, err := put(store, file, cache.KeyFor(r.settings, made.Digest), made)
+	switch {
+	case err == nil:
+		return artifact{entry, cache.Offset}, nil
+	case r.ahead:
+		return artifact{}, r.useless(err)
+	}
+	// The artifact is as good as if it had come from the store.
+	r.warn(err)
+	entry, err = reopen(file)
+	return artifact{entry, cache.Offset}, err
+}
+
+// put makes the file an entry of the store, and opens that. On an error the file
+// has no name any more.
+func put(store *cache.Store, file *os.File, key cache.Key, made wire.Compiled) (entry *os.File, err error) {
+	if err := store.Put(file, key, made.Size, [32]byte(made.Sum)); err != nil {
+		os.Remove(file.Name())
+		return nil, err
+	}
+	if entry = store.Get(key); entry == nil {
+		return nil, errors.New("what was put there is gone")
+	}
+	return entry, nil
 }
 
 // without does without the store, if it may, for the reason that it warns of.
@@ -162,8 +171,10 @@ func (r *request) warn(err error) {
 }
 
 // compileAside has the module compiled into memory that is this container's alone.
+// There is nothing to seal: the process that has written to it has ended when the
+// container gets it, and nobody but the container looks at it.
 func (r *request) compileAside(ctx context.Context) (artifact, error) {
-	fd, err := unix.MemfdCreate("artifact", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	fd, err := unix.MemfdCreate("artifact", unix.MFD_CLOEXEC)
 	if err != nil {
 		return artifact{}, os.NewSyscallError("memfd_create", err)
 	}
