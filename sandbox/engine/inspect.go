@@ -84,12 +84,8 @@ func (r *Report) read(ctx context.Context, file []byte) {
 // scanExports reads the export section (core specification, 5.5.10) of a file
 // that recognise has seen, as far as it is well-formed.
 func scanExports(file []byte) (exports []Item) {
-	const section = 7
-	r := &reader{rest: file[8:]}
-	for len(r.rest) > 0 && r.err == nil {
-		id := r.byte()
-		content := &reader{rest: r.bytes()}
-		if id != section {
+	for id, content := range sections(file) {
+		if id != 7 {
 			continue
 		}
 		for n := content.number(); n > 0 && content.err == nil; n-- {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 )
 
 // shape is what a module says about itself before its code: enough to name in
@@ -59,10 +60,7 @@ var errMalformed = errors.New("malformed")
 // malformed, which wazero finds too and explains better.
 func scan(file []byte) *shape {
 	s := &shape{}
-	r := &reader{rest: file[8:]}
-	for len(r.rest) > 0 && r.err == nil {
-		id := r.byte()
-		section := &reader{rest: r.bytes()}
+	for id, section := range sections(file) {
 		switch id {
 		case 0:
 			if name := string(section.bytes()); name == "target_features" {
@@ -83,6 +81,19 @@ func scan(file []byte) *shape {
 		}
 	}
 	return s
+}
+
+// sections yields the sections of a file that has a preamble, by their ids. It
+// ends where the file is malformed; the last one may then have no content.
+func sections(file []byte) iter.Seq2[byte, *reader] {
+	return func(yield func(byte, *reader) bool) {
+		r := &reader{rest: file[8:]}
+		for len(r.rest) > 0 && r.err == nil {
+			if id := r.byte(); !yield(id, &reader{rest: r.bytes()}) {
+				return
+			}
+		}
+	}
 }
 
 // readTypes looks at the first type only: a module of the garbage collection
