@@ -27,6 +27,7 @@ const maxMessage = 16 << 20
 // socket. It only reads, but for View. It may be used by many at a time.
 type Images struct {
 	namespace  string
+	maxModule  int64
 	conn       *grpc.ClientConn
 	containers containersAPI.ContainersClient
 	images     imagesAPI.ImagesClient
@@ -34,9 +35,9 @@ type Images struct {
 }
 
 // NewImages makes ready to read containerd's namespace at a socket, whose path
-// containerd tells the shim. It does not connect: the first question does. The
-// caller closes it.
-func NewImages(address, namespace string) (*Images, error) {
+// containerd tells the shim. Layers of more than maxModule bytes are refused. It
+// does not connect: the first question does. The caller closes it.
+func NewImages(address, namespace string, maxModule int64) (*Images, error) {
 	conn, err := grpc.NewClient("unix:"+strings.TrimPrefix(address, "unix://"),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithNoProxy(),
@@ -47,6 +48,7 @@ func NewImages(address, namespace string) (*Images, error) {
 	}
 	return &Images{
 		namespace:  namespace,
+		maxModule:  maxModule,
 		conn:       conn,
 		containers: containersAPI.NewContainersClient(conn),
 		images:     imagesAPI.NewImagesClient(conn),

@@ -14,10 +14,6 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// maxLayer bounds a module, in bytes, as JavaScript engines do (WebAssembly
-// JavaScript Interface, "Implementation-defined limits").
-const maxLayer = 1 << 30
-
 // wasmLayers are the media types of layers that are one module each, as it is:
 // the artifact's of the CNCF's Wasm working group, which runwasi's images use
 // too, wasm-to-oci's, and the one that runwasi's image builder writes.
@@ -43,7 +39,7 @@ var silentConfigs = []string{
 // Layer is a layer of an image that is a module.
 type Layer struct {
 	Digest    digest.Digest // valid
-	Size      int64         // bytes; 1 to 1 GiB
+	Size      int64         // bytes; 1 to what NewImages was told
 	MediaType string
 	Title     string // the module's file name, if the image says it
 	Image     string // the image's reference
@@ -124,8 +120,8 @@ func (m *manifest) choose(file string) (*Layer, error) {
 	if err := l.Digest.Validate(); err != nil {
 		return nil, fmt.Errorf("layer %s: %w: %w", shown(l.Digest), err, errdefs.ErrInvalidArgument)
 	}
-	if l.Size < 1 || l.Size > maxLayer {
-		return nil, fmt.Errorf("layer %s has %d bytes; a module has 1 to %d: %w", l.Digest, l.Size, maxLayer, errdefs.ErrInvalidArgument)
+	if l.Size < 1 {
+		return nil, fmt.Errorf("layer %s has %d bytes, which no module has: %w", l.Digest, l.Size, errdefs.ErrInvalidArgument)
 	}
 	return &Layer{Digest: l.Digest, Size: l.Size, MediaType: l.MediaType, Title: l.Annotations[v1.AnnotationTitle]}, nil
 }

@@ -222,6 +222,9 @@ func (i *Images) layerOf(ctx context.Context, o origin, file string) (*Layer, er
 	if l == nil || err != nil {
 		return nil, err
 	}
+	if l.Size > i.maxModule {
+		return nil, fmt.Errorf("layer %s has %d bytes, more than the %d that a module may have: %w", l.Digest, l.Size, i.maxModule, errdefs.ErrInvalidArgument)
+	}
 	l.Image = o.image.name
 	if says, err := o.manifest.hasConfig(); !says || err != nil {
 		return l, err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/jail"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/modulefile"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/seccomp/profile"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wire"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -20,6 +21,9 @@ import (
 
 // Module says which module a sandbox runs.
 type Module = wire.Module
+
+// MaxModule bounds a module, in bytes.
+const MaxModule = modulefile.MaxSize
 
 // Config says what a sandbox shall be.
 type Config struct {

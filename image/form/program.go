@@ -9,10 +9,11 @@ import (
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/image/rootfs"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/modulefile"
 )
 
 // MaxModule bounds, in bytes, the modules that are read into memory.
-const MaxModule = 1 << 30
+const MaxModule = modulefile.MaxSize
 
 // Program is a module and what an image says about it, in whatever form.
 type Program struct {

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSize bounds a module's file, in bytes: what JavaScript engines allow
-// too (WebAssembly JavaScript Interface, "Implementation-defined limits").
-const maxSize = 1 << 30
+// MaxSize bounds a module, in bytes: what JavaScript engines allow too
+// (WebAssembly JavaScript Interface, "Implementation-defined limits").
+const MaxSize = 1 << 30
 
 // Find opens the first of a module's places that exists; asked is what messages
 // call it that was looked for. The places are absolute, in the root file system
@@ -78,8 +78,8 @@ func size(file *os.File) (int64, error) {
 		return 0, errors.New("is a directory; process.args[0] must name a file that holds a Wasm module")
 	case !info.Mode().IsRegular():
 		return 0, fmt.Errorf("is not a regular file but %s", kind(info.Mode()))
-	case info.Size() > maxSize:
-		return 0, fmt.Errorf("%d bytes are more than the %d that a module may have", info.Size(), maxSize)
+	case info.Size() > MaxSize:
+		return 0, fmt.Errorf("%d bytes are more than the %d that a module may have", info.Size(), MaxSize)
 	}
 	return info.Size(), nil
 }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/options"
 )
 
@@ -61,7 +62,7 @@ func Main(args []string) int {
 			return fail(err)
 		}
 	}
-	if c.images, err = oci.NewImages(c.address, c.namespace); err != nil {
+	if c.images, err = oci.NewImages(c.address, c.namespace, sandbox.MaxModule); err != nil {
 		return fail(err)
 	}
 	defer c.images.Close()

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/linux"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/options"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/pod"
@@ -63,7 +64,7 @@ func New(ctx context.Context, address string, o options.Options, publisher shim.
 	if err != nil {
 		return nil, err
 	}
-	images, err := oci.NewImages(address, namespace)
+	images, err := oci.NewImages(address, namespace, sandbox.MaxModule)
 	if err != nil {
 		return nil, err
 	}

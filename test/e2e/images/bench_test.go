@@ -23,7 +23,7 @@ func BenchmarkModule(b *testing.B) {
 		spec := &runtimespec.Spec{Process: &runtimespec.Process{Args: []string{"/app.wasm"}}}
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				stores, err := oci.NewImages(engine.Address(), engine.Namespace)
+				stores, err := oci.NewImages(engine.Address(), engine.Namespace, maxModule)
 				if err != nil {
 					b.Fatal(err)
 				}

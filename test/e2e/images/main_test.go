@@ -34,7 +34,10 @@ import (
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/isolate"
 )
 
-const wasmRuntime = "io.containerd.wasm.v1"
+const (
+	wasmRuntime = "io.containerd.wasm.v1"
+	maxModule   = 1 << 30
+)
 
 // What every test uses: a containerd without CRI, but for the time of
 // TestKubernetes. CRI writes into image records by itself.
@@ -50,7 +53,7 @@ func use(d *daemon.Daemon) (err error) {
 	if client, err = containerd.New(d.Address(), containerd.WithDefaultNamespace(d.Namespace)); err != nil {
 		return err
 	}
-	stores, err = oci.NewImages(d.Address(), d.Namespace)
+	stores, err = oci.NewImages(d.Address(), d.Namespace, maxModule)
 	return err
 }
 

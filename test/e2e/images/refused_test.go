@@ -307,7 +307,7 @@ func (l *limited) Write(p []byte) (int, error) {
 
 // TestAway asks a containerd that is not there.
 func TestAway(t *testing.T) {
-	away, err := oci.NewImages(filepath.Join(t.TempDir(), "nobody.sock"), engine.Namespace)
+	away, err := oci.NewImages(filepath.Join(t.TempDir(), "nobody.sock"), engine.Namespace, maxModule)
 	if err != nil {
 		t.Fatal(err)
 	}
