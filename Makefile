@@ -21,6 +21,8 @@ ONLY     ?=
 releases := $(addprefix .engines/containerd-,$(or $(ONLY),1.6 1.7 2.2 2.3))
 e2e      := .engines/tests/e2e.test .engines/bin/native .engines/guests/fill.wasm
 oras     := .engines/tools/oras
+# Kubernetes' programs, etcd, the CNI plugins, and what is in pods of the tests.
+kubernetes := .engines/kubernetes
 
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -71,7 +73,7 @@ node-image: $(foreach a,$(NODE_ARCHS),$(addprefix bin/linux-$(a)/,wasm-node-inst
 
 ##@ Test
 
-.PHONY: engines guests test test-unit test-e2e test-arrivals test-deploy test-matrix test-vm test-escape test-rootless fuzz bench lint
+.PHONY: engines guests test test-unit test-e2e test-k8s test-arrivals test-deploy test-matrix test-vm test-escape test-rootless fuzz bench lint
 engines: $(addprefix $(engines)/,containerd ctr containerd-shim-runc-v2 runc) ## the engines that the tests drive, to .engines/bin
 
 guests: compilers ## the modules that the tests run, to .engines/guests
@@ -104,6 +106,10 @@ test-e2e: build engines guests $(e2e) .engines/tests/images.test .engines/tests/
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/images.test -test.v $(E2E_ARGS) | sed -u '/^=== /d'
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/pods.test -test.v $(E2E_ARGS) | sed -u '/^=== /d'
 	@E2E_BIN=bin:$(engines):$(dir $(oras)) E2E_GUESTS=.engines/guests .engines/tests/e2e.test -test.v -test.timeout 20m $(E2E_ARGS) | sed -u '/^=== /d'
+
+test-k8s: build engines guests .engines/guests/fill.wasm $(addprefix $(kubernetes)/,kubelet pause serve) .engines/tests/kubernetes.test ## pods of Wasm and Linux containers in a cluster of one node (needs root)
+	@test/deps busybox-static iproute2 nftables
+	@E2E_BIN=bin:$(engines):$(kubernetes) E2E_GUESTS=.engines/guests .engines/tests/kubernetes.test -test.v -test.parallel 6 -test.timeout 9m $(E2E_ARGS) | sed -u '/^=== /d'
 
 test-rootless: build engines guests .engines/tests/rootless.test ## the same for containerds of an ordinary user (needs root, to be one)
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/rootless.test -test.v -test.timeout 5m $(E2E_ARGS) | sed -u '/^=== /d'
@@ -205,6 +211,21 @@ $(oras): test/engines/oras/go.mod test/engines/oras/go.sum
 	@test/step "build oras" env -C test/engines/oras $(static) "-s -w" -o $(CURDIR)/$@ oras.land/oras/cmd/oras
 	@touch $@
 
+kubernetes_version = $(shell cd test/engines/kubernetes && go list -m -f '{{.Version}}' k8s.io/kubernetes)
+
+# The kubelet stands for all that its module builds.
+$(kubernetes)/kubelet: test/engines/kubernetes/go.mod test/engines/kubernetes/go.sum
+	@mkdir -p $(@D)
+	@test/step "build Kubernetes, etcd and the CNI plugins (takes minutes)" env -C test/engines/kubernetes $(static) "-s -w \
+		-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(kubernetes_version))) \
+		-X k8s.io/component-base/version.gitVersion=$(kubernetes_version)" -o $(CURDIR)/$(@D)/ tool
+	@mv $(@D)/server $(@D)/etcd
+	@touch $@
+
+$(addprefix $(kubernetes)/,pause serve): $(kubernetes)/%: go.mod go.sum test/kubernetes/%/main.go
+	@test/step "build $* for pods" env $(static) "-s -w" -o $@ ./test/kubernetes/$*
+	@touch $@
+
 .engines/demo: go.mod go.sum $(call go_sources,test/demo test/daemon test/image test/isolate)
 	@test/step "build the demo" env $(static) "-s -w" -o $@ ./test/demo
 	@touch $@
@@ -267,6 +288,10 @@ $(oras): test/engines/oras/go.mod test/engines/oras/go.sum
 
 .engines/tests/deploy.test: $(wildcard deploy/kubernetes/*/*) go.mod go.sum docs/kubernetes.md $(call go_sources,test/e2e/deploy deploy docs test/image test/isolate)
 	@test/step "build the tests of the node installer" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./deploy
+	@touch $@
+
+.engines/tests/kubernetes.test: go.mod go.sum $(call go_sources,test/e2e/kubernetes test/kubernetes test/daemon test/image test/isolate)
+	@test/step "build the tests under Kubernetes" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./kubernetes
 	@touch $@
 
 .engines/tests/rootless.test: go.mod go.sum docs/rootless.md $(call go_sources,test/e2e/rootless test/daemon test/image test/isolate docs)

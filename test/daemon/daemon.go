@@ -60,6 +60,7 @@ const noCRI = `
 // for them. What it turns off, a machine of the tests may not have.
 const criConfig = `[plugins.'io.containerd.grpc.v1.cri']
   sandbox_image = %[2]q
+  netns_mounts_under_state_dir = true
   disable_apparmor = true
   restrict_oom_score_adj = true
   enable_unprivileged_ports = false
@@ -83,7 +84,7 @@ func Start(ctx context.Context, dir, path, namespace string) (*Daemon, error) {
 }
 
 // StartCRI is Start for a containerd that serves CRI, whose pods' own image is
-// pause. More of its configuration may follow.
+// pause. More of its configuration may follow: of its last table, plugins.….cni, first.
 func StartCRI(ctx context.Context, dir, path, pause string, more ...string) (*Daemon, error) {
 	return start(ctx, dir, path, CRINamespace, "", fmt.Sprintf(criConfig, dir, pause)+strings.Join(more, ""))
 }

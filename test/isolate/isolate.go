@@ -20,6 +20,9 @@ import (
 const (
 	stageVar = "ISOLATE_STAGE"
 	dirVar   = "ISOLATE_DIR"
+
+	stageInit = "init"
+	stageMain = "main"
 )
 
 // Enter moves the program into namespaces of its own. It is called before
@@ -31,11 +34,17 @@ const (
 // The program runs as three processes. The outer one starts the second and
 // cleans up, however that ends. The second is pid 1 inside and reaps; with it
 // the kernel kills all that is left. The third is the one that returns here.
-func Enter(name string) (dir string) {
+func Enter(name string) (dir string) { return enter(name, 0) }
+
+// EnterNetwork is Enter with a network namespace besides, in which there is a
+// loopback interface that is down, and nothing else.
+func EnterNetwork(name string) (dir string) { return enter(name, unix.CLONE_NEWNET) }
+
+func enter(name string, flags uintptr) (dir string) {
 	switch os.Getenv(stageVar) {
 	case "":
-		os.Exit(outside(name))
-	case "init":
+		os.Exit(outside(name, flags))
+	case stageInit:
 		os.Exit(initProcess())
 	}
 	dir = os.Getenv(dirVar)
@@ -44,10 +53,10 @@ func Enter(name string) (dir string) {
 	return dir
 }
 
-func outside(name string) int {
+func outside(name string, flags uintptr) int {
 	// The parent-death signal is bound to the thread that forks.
 	runtime.LockOSThread()
-	code, err := runOutside(name)
+	code, err := runOutside(name, flags)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return max(code, 1)
@@ -55,7 +64,7 @@ func outside(name string) int {
 	return code
 }
 
-func runOutside(name string) (code int, err error) {
+func runOutside(name string, flags uintptr) (code int, err error) {
 	if os.Geteuid() != 0 {
 		return 1, errors.New("needs root, to start a containerd and its containers")
 	}
@@ -80,9 +89,9 @@ func runOutside(name string) (code int, err error) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 
-	cmd := again("init", dir)
+	cmd := again(stageInit, dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:   unix.CLONE_NEWPID,
+		Cloneflags:   unix.CLONE_NEWPID | flags,
 		Unshareflags: unix.CLONE_NEWNS, // which makes every mount private, too
 		Pdeathsig:    unix.SIGKILL,
 		Setpgid:      true, // Ctrl-C is for the outer process alone
@@ -114,7 +123,7 @@ func initProcess() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	main := again("main", os.Getenv(dirVar))
+	main := again(stageMain, os.Getenv(dirVar))
 	if err := main.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
