@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/api/types"
@@ -20,7 +21,13 @@ func mountRootfs(bundle string, mounts []*types.Mount) error {
 	if err := os.Mkdir(target, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("root file system: %w", err)
 	}
-	if err := mount.All(mount.FromProto(mounts), target); err != nil {
+	all := mount.FromProto(mounts)
+	for i := range all {
+		// Mounting writes into the options of an id-mapped overlay, and the request's
+		// are read again.
+		all[i].Options = slices.Clone(all[i].Options)
+	}
+	if err := mount.All(all, target); err != nil {
 		return fmt.Errorf("the root file system cannot be mounted at %s: %w", target, err)
 	}
 	return nil
