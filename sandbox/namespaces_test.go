@@ -82,6 +82,50 @@ func TestUserNamespaces(t *testing.T) {
 	}
 }
 
+func TestMappedMounts(t *testing.T) {
+	mapping := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+	// The user namespace's root could not go there by itself.
+	closed := t.TempDir()
+	source := filepath.Join(closed, "source")
+	err := errors.Join(os.Chmod(closed, 0o700), os.Mkdir(source, 0o755), os.WriteFile(filepath.Join(source, "file"), nil, 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := func(m specs.Mount) Config {
+		cfg := newConfig(t, exits)
+		giveTo(t, 100000, cfg.Rootfs)
+		cfg.Spec.Linux.UIDMappings, cfg.Spec.Linux.GIDMappings = mapping, mapping
+		cfg.Spec.Linux.Namespaces = append(cfg.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+		m.Source, m.Destination = source, "/data"
+		cfg.Spec.Mounts = append(cfg.Spec.Mounts, m, specs.Mount{Type: "bind", Source: source, Destination: "/plain"})
+		return cfg
+	}
+	for name, m := range map[string]specs.Mount{
+		"mappings": {Type: "bind", UIDMappings: mapping, GIDMappings: mapping},
+		"idmap":    {Type: "bind", Options: []string{"idmap", "ro"}},
+		"ridmap":   {Options: []string{"rbind", "ridmap"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := create(t, config(m))
+			// The host sees ids as the mount has them: 100000 is the container's root.
+			for dir, want := range map[string]uint32{"data": 100000, "plain": 0} {
+				var st unix.Stat_t
+				if err := unix.Stat(fmt.Sprintf("/proc/%d/root/%s/file", p.Pid(), dir), &st); err != nil {
+					t.Fatal(err)
+				}
+				if st.Uid != want || st.Gid != want {
+					t.Errorf("/%s/file belongs to %d:%d, want %d", dir, st.Uid, st.Gid, want)
+				}
+			}
+		})
+	}
+	other := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 200000, Size: 65536}}
+	_, err = Create(t.Context(), config(specs.Mount{Type: "bind", UIDMappings: mapping, GIDMappings: other}))
+	if err == nil || !strings.Contains(err.Error(), "on /data: gidMappings: ") {
+		t.Errorf("with other mappings than the container's: %v", err)
+	}
+}
+
 // giveTo makes the folder one that a user namespace's root finds its own.
 func giveTo(t *testing.T, uid int, dir string) {
 	t.Helper()

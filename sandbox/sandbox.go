@@ -135,7 +135,7 @@ func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
 	if filter != nil {
 		setup.Filter, setup.FilterFlags = filter.Instructions, filter.Flags
 	}
-	if err := converse(ctx, control, &cfg, setup); err != nil {
+	if err := p.converse(ctx, &cfg, setup); err != nil {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("the module was still being loaded: %w", context.Cause(ctx))
 		}
@@ -146,10 +146,16 @@ func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
 
 // converse tells the process what to become, gives it the artifact of its module,
 // and returns once it is ready.
-func converse(ctx context.Context, control *os.File, cfg *Config, setup wire.Setup) error {
+func (p *Process) converse(ctx context.Context, cfg *Config, setup wire.Setup) error {
+	control := p.control
 	var found, ready wire.Report
 	if err := wire.Send(control, setup); err != nil {
 		return conversationError(err)
+	}
+	if !setup.Inside {
+		if err := p.sendMounts(setup.Spec); err != nil {
+			return err
+		}
 	}
 	file, err := wire.ReceiveFile(control, &found)
 	if err != nil {
@@ -185,6 +191,26 @@ func converse(ctx context.Context, control *os.File, cfg *Config, setup wire.Set
 		return errors.New(ready.Error)
 	}
 	return conversationError(err)
+}
+
+// sendMounts makes the mounts that the process in its user namespace may not, and
+// gives them to it.
+func (p *Process) sendMounts(spec *specs.Spec) error {
+	for i, m := range spec.Mounts {
+		if !jail.IsGiven(spec, m) {
+			continue
+		}
+		mount, err := jail.Bind(m, p.pid)
+		if err != nil {
+			return fmt.Errorf("mounts[%d]: bind %s on %s: %w", i, m.Source, m.Destination, err)
+		}
+		err = wire.SendFile(p.control, wire.Mount{Index: i}, mount)
+		mount.Close()
+		if err != nil {
+			return conversationError(err)
+		}
+	}
+	return nil
 }
 
 // conversationError is what an error of the control socket of a sandbox process

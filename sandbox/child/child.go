@@ -82,7 +82,7 @@ func receive(control *os.File, message any) (code int, ok bool) {
 // and loads the module into it.
 func prepare(control *os.File, setup *wire.Setup) (*engine.Instance, error) {
 	if !setup.Inside {
-		if err := jail.EnterRootfs(setup.Spec, setup.Rootfs); err != nil {
+		if err := jail.EnterRootfs(setup.Spec, setup.Rootfs, given(control)); err != nil {
 			return nil, err
 		}
 	}
@@ -107,6 +107,22 @@ func prepare(control *os.File, setup *wire.Setup) (*engine.Instance, error) {
 		Env:            environment(setup.Spec.Process),
 		MemoryLimit:    setup.MemoryLimit,
 	})
+}
+
+// given receives the mounts that the parent makes.
+func given(control *os.File) jail.Given {
+	return func(i int) (*os.File, error) {
+		var message wire.Mount
+		mount, err := wire.ReceiveFile(control, &message)
+		if err != nil {
+			return nil, err
+		}
+		if mount == nil || message.Index != i {
+			mount.Close()
+			return nil, fmt.Errorf("the parent gave mounts[%d] in its place", message.Index)
+		}
+		return mount, nil
+	}
 }
 
 // filterCalls puts the process under the filter of every sandbox and the spec's.

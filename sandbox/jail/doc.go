@@ -1,9 +1,9 @@
 // Package jail turns the calling process, already in the namespaces of the
 // container, into the container: mounts, devices, root file system, privileges.
 //
-// The parent calls Validate and Namespaces; the process that becomes the
-// container calls EnterRootfs and then DropPrivileges, once each, and opens
-// nothing of the host in between. Both act on the whole process and must not
+// The parent calls Validate and Namespaces, and Bind for what IsGiven says; the
+// process that becomes the container calls EnterRootfs and then DropPrivileges,
+// once each, and opens nothing of the host in between. Both act on the whole process and must not
 // run beside anything else in it.
 //
 // Linux 5.12 or newer is needed. Every mount is built detached from any tree

@@ -132,8 +132,8 @@ func checkAccepted(t *testing.T, s *specs.Spec, flags uintptr, joins []Join) {
 			t.Errorf("a mount in procfs, %q", m.Destination)
 		case o.bind && !path.IsAbs(m.Source):
 			t.Errorf("a bind mount of %q", m.Source)
-		case len(m.UIDMappings)+len(m.GIDMappings) > 0:
-			t.Errorf("an id-mapped mount")
+		case o.mapped && !(o.bind && slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })):
+			t.Errorf("an id-mapped mount of %q with the namespaces %v", m.Type, s.Linux.Namespaces)
 		}
 	}
 	for name := range s.Linux.Sysctl {

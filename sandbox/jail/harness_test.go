@@ -115,7 +115,7 @@ func runContainer() error {
 			}
 		}()
 	}
-	err := EnterRootfs(s.Spec, s.Rootfs)
+	err := EnterRootfs(s.Spec, s.Rootfs, nil)
 	if err == nil {
 		err = DropPrivileges(s.Spec)
 	}

@@ -32,7 +32,20 @@ func (o options) hasDevices(destination string) bool {
 		(o.top.mask&^o.top.set|o.tree.mask&^o.tree.set)&unix.MOUNT_ATTR_NODEV != 0
 }
 
-// mount makes one mount of the spec.
+// mountSpec makes mounts[i] of the spec.
+func (c *container) mountSpec(i int) error {
+	m := c.spec.Mounts[i]
+	if !IsGiven(c.spec, m) {
+		return c.mount(m)
+	}
+	o, err := parseOptions(m)
+	if err != nil {
+		return err
+	}
+	return c.bindGiven(i, m, o)
+}
+
+// mount makes one mount, as the spec has them.
 func (c *container) mount(m specs.Mount) error {
 	o, err := parseOptions(m)
 	if err != nil {
@@ -122,18 +135,28 @@ func (c *container) bind(source, destination string, o options) error {
 		return err
 	}
 	defer unix.Close(src)
-	var st unix.Stat_t
-	if err := unix.Fstat(src, &st); err != nil {
-		return err
-	}
 	mnt, err := cloneMount(src, o.recursive)
-	if err == unix.EINVAL && c.userNS && !o.recursive {
-		return fmt.Errorf("the source has mounts below it that a user namespace must not uncover; use the option rbind")
-	}
 	if err != nil {
-		return err
+		return explainClone(err, o, c.userNS)
 	}
 	defer unix.Close(mnt)
+	return c.bindMount(mnt, destination, o)
+}
+
+// explainClone says why a mount may not be copied in a user namespace.
+func explainClone(err error, o options, userNS bool) error {
+	if err == unix.EINVAL && userNS && !o.recursive {
+		return fmt.Errorf("the source has mounts below it that a user namespace must not uncover; use the option rbind")
+	}
+	return err
+}
+
+// bindMount is bind with a detached mount of the source, which stays the caller's.
+func (c *container) bindMount(mnt int, destination string, o options) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(mnt, &st); err != nil {
+		return err
+	}
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	// A device that is the source itself is the spec's.
 	if isDir && !o.hasDevices(destination) {

@@ -59,16 +59,18 @@ var propagations = map[string]propagation{
 // options are the options of one mount.
 type options struct {
 	bind, recursive bool
-	top, tree       attributes // of the mount alone, and of its submounts too
-	propagation     []propagation
-	copyUp          bool
-	data            []string // what is left is the file system's
+	// mapped has the ids of files mapped, of the mount or of its submounts too.
+	mapped, mappedTree bool
+	top, tree          attributes // of the mount alone, and of its submounts too
+	propagation        []propagation
+	copyUp             bool
+	data               []string // what is left is the file system's
 }
 
 // MountOptions returns the mount options that are understood, sorted; others are
 // handed to the file system that is mounted.
 func MountOptions() []string {
-	known := []string{"bind", "rbind", "tmpcopyup", "defaults", "silent", "loud"}
+	known := []string{"bind", "rbind", "idmap", "ridmap", "tmpcopyup", "defaults", "silent", "loud"}
 	for name := range mountFlags {
 		known = append(known, name, "r"+name)
 	}
@@ -78,7 +80,7 @@ func MountOptions() []string {
 }
 
 func parseOptions(m specs.Mount) (options, error) {
-	o := options{bind: m.Type == "bind"}
+	o := options{bind: m.Type == "bind", mapped: len(m.UIDMappings)+len(m.GIDMappings) > 0}
 	var words []string
 	for _, option := range m.Options {
 		words = append(words, strings.Split(option, ",")...)
@@ -103,8 +105,10 @@ func parseOptions(m specs.Mount) (options, error) {
 		case word == "", word == "defaults", word == "silent", word == "loud":
 		case word == "remount":
 			return o, fmt.Errorf("remounting is not supported")
-		case word == "idmap", word == "ridmap":
-			return o, fmt.Errorf("id-mapped mounts are not supported")
+		case word == "idmap":
+			o.mapped = true
+		case word == "ridmap":
+			o.mapped, o.mappedTree = true, true
 		default:
 			o.data = append(o.data, word)
 		}
@@ -114,6 +118,8 @@ func parseOptions(m specs.Mount) (options, error) {
 		return o, fmt.Errorf("%q means nothing for a bind mount", o.data[0])
 	case m.Type == "cgroup" && len(o.data) > 0:
 		return o, fmt.Errorf("%q means nothing for a cgroup mount", o.data[0])
+	case o.mapped && !o.bind:
+		return o, fmt.Errorf("id-mapped mounts are supported for bind mounts alone")
 	case o.copyUp && (o.bind || m.Type != "tmpfs"):
 		return o, fmt.Errorf("tmpcopyup means nothing for anything but a tmpfs")
 	}
@@ -136,14 +142,17 @@ func checkMounts(s *specs.Spec) error {
 			return err
 		}
 		switch {
-		case len(m.UIDMappings) > 0:
-			return fmt.Errorf("%s.uidMappings: id-mapped mounts are not supported", field)
-		case len(m.GIDMappings) > 0:
-			return fmt.Errorf("%s.gidMappings: id-mapped mounts are not supported", field)
+		case len(m.UIDMappings) > 0 && len(m.GIDMappings) == 0:
+			return fmt.Errorf("%s.gidMappings: missing, and there are uidMappings", field)
+		case len(m.GIDMappings) > 0 && len(m.UIDMappings) == 0:
+			return fmt.Errorf("%s.uidMappings: missing, and there are gidMappings", field)
 		}
 		o, err := parseOptions(m)
 		if err != nil {
 			return fmt.Errorf("%s.options: %w", field, err)
+		}
+		if listed, _ := namespace(s, specs.UserNamespace); o.mapped && !listed {
+			return fmt.Errorf("%s.options: an id-mapped mount needs linux.namespaces[user], whose ids it maps to", field)
 		}
 		destination := path.Clean(m.Destination)
 		switch {

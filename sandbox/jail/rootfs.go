@@ -16,6 +16,7 @@ type container struct {
 	spec    *specs.Spec
 	root    int  // the mount of the root file system
 	userNS  bool // it may not do what takes the host's root
+	given   Given
 	cgroups []hierarchy
 	covers  covers
 	volumes volumes
@@ -23,20 +24,21 @@ type container struct {
 
 // EnterRootfs makes the mounts, devices, host name and sysctls of the spec and
 // leaves the process in the container's root file system, in /. rootfs is the
-// absolute path of that file system as the host sees it.
+// absolute path of that file system as the host sees it. given is asked once for
+// each mount that IsGiven, in their order, and may be nil where there is none.
 //
 // The process must be in the namespaces that Namespaces named and in the cgroup
 // it is to stay in, have all capabilities over them, and see the host's /proc,
 // /dev and /sys. EnterRootfs closes every file, directory and device that the
 // process has open but its standard input, output and error; sockets and pipes
 // stay. After an error the process is neither here nor there and must exit.
-func EnterRootfs(spec *specs.Spec, rootfs string) (err error) {
+func EnterRootfs(spec *specs.Spec, rootfs string, given Given) (err error) {
 	if err := closeFiles(); err != nil {
 		return err
 	}
 	// The modes that are asked for are the modes that files get.
 	unix.Umask(0)
-	c := &container{spec: spec, covers: covers{empty: -1, null: -1}, volumes: volumes{}}
+	c := &container{spec: spec, given: given, covers: covers{empty: -1, null: -1}, volumes: volumes{}}
 	defer c.covers.close()
 	listed, _ := namespace(spec, specs.UserNamespace)
 	c.userNS = listed || userns.RunningInUserNS()
@@ -64,7 +66,7 @@ func EnterRootfs(spec *specs.Spec, rootfs string) (err error) {
 		}
 	}
 	for i, m := range spec.Mounts {
-		if err := c.mount(m); err != nil {
+		if err := c.mountSpec(i); err != nil {
 			return fmt.Errorf("mounts[%d]: %s: %w", i, describe(m), err)
 		}
 	}

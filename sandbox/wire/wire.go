@@ -55,6 +55,13 @@ type Setup struct {
 	FilterFlags uint              `json:"filterFlags,omitempty"`
 }
 
+// Mount comes after the Setup for each mount of the spec that the parent makes, in
+// their order, with the mount as a file.
+type Mount struct {
+	// Index is the mount's among the spec's.
+	Index int `json:"index"`
+}
+
 // Report is what the process has to say: first, once it is in the root file
 // system, where its module is, with the module's file; and last that it is ready
 // and waits for its start. An Error, in either place, ends it.

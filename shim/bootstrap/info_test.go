@@ -44,12 +44,12 @@ func TestInfo(t *testing.T) {
 		t.Errorf("features %+v", f.Linux)
 	}
 	// CRI asks for rro before it makes a mount read-only in depth.
-	if !slices.Contains(f.MountOptions, "rro") || slices.Contains(f.MountOptions, "idmap") {
+	if !slices.Contains(f.MountOptions, "rro") || !slices.Contains(f.MountOptions, "idmap") {
 		t.Errorf("mount options %q", f.MountOptions)
 	}
-	// containerd asks for this before it passes mounts with id mappings on.
-	if *f.Linux.MountExtensions.IDMap.Enabled {
-		t.Error("id-mapped mounts are promised")
+	// CRI asks for this before it makes a pod with a user namespace.
+	if !*f.Linux.MountExtensions.IDMap.Enabled {
+		t.Error("id-mapped mounts are not promised")
 	}
 }
 
