@@ -109,7 +109,7 @@ test-e2e: build engines guests $(e2e) .engines/tests/images.test .engines/tests/
 
 test-k8s: build engines guests .engines/guests/fill.wasm $(addprefix $(kubernetes)/,kubelet pause serve) .engines/tests/kubernetes.test ## pods of Wasm and Linux containers in a cluster of one node (needs root)
 	@test/deps busybox-static iproute2 nftables
-	@E2E_BIN=bin:$(engines):$(kubernetes) E2E_GUESTS=.engines/guests .engines/tests/kubernetes.test -test.v -test.parallel 6 -test.timeout 9m $(E2E_ARGS) | sed -u '/^=== /d'
+	@E2E_BIN=bin:$(engines):$(kubernetes) E2E_GUESTS=.engines/guests .engines/tests/kubernetes.test -test.v -test.parallel 8 -test.timeout 9m $(E2E_ARGS) | sed -u '/^=== /d'
 
 test-rootless: build engines guests .engines/tests/rootless.test ## the same for containerds of an ordinary user (needs root, to be one)
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/rootless.test -test.v -test.timeout 5m $(E2E_ARGS) | sed -u '/^=== /d'

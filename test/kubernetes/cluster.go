@@ -201,7 +201,7 @@ func (c *Cluster) program(name string) (string, error) {
 			return file, nil
 		}
 	}
-	return "", fmt.Errorf("%s is not in %s: run `make kubernetes build engines`", name, c.path)
+	return "", fmt.Errorf("%s is not in %s: run `make test-k8s`", name, c.path)
 }
 
 func (c *Cluster) environ() []string {
