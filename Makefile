@@ -73,7 +73,7 @@ node-image: $(foreach a,$(NODE_ARCHS),$(addprefix bin/linux-$(a)/,wasm-node-inst
 
 ##@ Test
 
-.PHONY: engines guests test test-unit test-e2e test-k8s test-arrivals test-deploy test-matrix test-vm test-escape test-rootless fuzz bench lint
+.PHONY: engines guests test test-unit test-e2e test-k8s test-arrivals test-deploy test-matrix test-vm test-escape test-rootless fuzz bench bench-pods lint
 engines: $(addprefix $(engines)/,containerd ctr containerd-shim-runc-v2 runc) ## the engines that the tests drive, to .engines/bin
 
 guests: compilers ## the modules that the tests run, to .engines/guests
@@ -143,6 +143,11 @@ test-deploy: build engines guests $(engines)/native .engines/containerd-1.7/cont
 bench: build guests .engines/startup .engines/webserver.wasm .engines/ruby.wasm ## sizes of the programs; how modules start, beside wazero's own cache, and where the time goes
 	@stat -c '  %n: %s bytes' $(programs)
 	@.engines/startup $(patsubst %,.engines/guests/%.wasm,hello-c hello-as hello-rust hello-go) .engines/webserver.wasm .engines/ruby.wasm
+
+PODS   ?= 100
+ROUNDS ?= 3
+bench-pods: build engines guests $(addprefix $(kubernetes)/,kubelet pause serve) .engines/bench-pods ## many pods on one node, beside runc's, for the table in docs/kubernetes.md, which UPDATE=1 writes (needs root)
+	@E2E_BIN=bin:$(engines):$(kubernetes) E2E_GUESTS=.engines/guests .engines/bench-pods -n $(PODS) -rounds $(ROUNDS) -docs docs/kubernetes.md $(if $(UPDATE),-update)
 
 .PHONY: clean compilers toolchain
 clean: ## remove what was built; .engines, which is dear to build, stays
@@ -236,6 +241,10 @@ $(addprefix $(kubernetes)/,pause serve): $(kubernetes)/%: go.mod go.sum test/kub
 
 .engines/startup: go.mod go.sum $(call go_sources,test/bench/startup sandbox/engine)
 	@test/step "build the benchmark of starts" env $(static) "-s -w" -o $@ ./test/bench/startup
+	@touch $@
+
+.engines/bench-pods: go.mod go.sum $(call go_sources,test/bench/pods test/kubernetes test/daemon test/image test/isolate test/table)
+	@test/step "build the benchmark of pods" env $(static) "-s -w" -o $@ ./test/bench/pods
 	@touch $@
 
 .engines/webserver.wasm: test/guests/go/webserver/main.go
