@@ -16,6 +16,7 @@ module   := github.com/containerd-shim-wasm/containerd-shim-wasm
 programs := bin/containerd-shim-wasm-v1 bin/wasm-sandbox
 tools    := bin/wasm-image bin/wasm-node-installer
 engines  := .engines/bin
+docker   := .engines/docker
 # Folders of other containerds than the one in $(engines).
 ONLY     ?=
 releases := $(addprefix .engines/containerd-,$(or $(ONLY),1.6 1.7 2.2 2.3))
@@ -200,8 +201,27 @@ $(filter-out %-1.6/containerd,$(addsuffix /containerd,$(releases))): .engines/%/
 	@test/step "build $* (takes minutes)" env -C test/engines/$* $(static) "-s -w" -o $(CURDIR)/$(@D)/ tool
 	@touch $@
 
-.engines/containerd-1.6/containerd: test/engines/containerd-1.6/fetch
+.engines/containerd-1.6/containerd: test/engines/containerd-1.6/fetch test/engines/debian
 	@test/step "fetch containerd 1.6 of Debian" $< $(@D)
+	@touch $@
+
+# The programs know their versions by a stamp of the build alone.
+docker_version = $(shell cd test/engines/docker && go list -m -f '{{.Version}}' $(1) | sed 's/^v//; s/+.*//')
+
+$(docker)/dockerd $(docker)/docker-proxy $(docker)/docker &: test/engines/docker/go.mod test/engines/docker/go.sum
+	@test/step "build Docker (takes minutes)" env -C test/engines/docker $(static) "-s -w \
+		-X github.com/moby/moby/v2/dockerversion.Version=$(call docker_version,github.com/moby/moby/v2) \
+		-X github.com/docker/cli/cli/version.Version=$(call docker_version,github.com/docker/cli)" \
+		-o $(CURDIR)/$(docker)/ tool
+	@touch $(addprefix $(docker)/,dockerd docker-proxy docker)
+
+$(docker)/docker-init: test/engines/docker/fetch test/engines/debian
+	@test/step "fetch the init of Docker from Debian" $< $(@D)
+	@touch $@
+
+.engines/docker-20.10/dockerd: test/engines/docker-20.10/fetch test/engines/debian
+	@test/deps libdevmapper1.02.1 libsystemd0
+	@test/step "fetch Docker 20.10 of Debian" $< $(@D)
 	@touch $@
 
 # Static, because it also runs in a virtual machine that has no libraries.
