@@ -32,5 +32,7 @@
 //   - the mount options exec and suid: a guest executes nothing, so all mounts
 //     are noexec and nosuid. Device nodes work below /dev, and on mounts with the
 //     option dev.
+//   - a time namespace without linux.timeOffsets, which Docker asks for: its
+//     clocks are the host's, and no process of the container can set them.
 //   - the mount options silent and loud: there is nobody to read kernel messages.
 package jail

@@ -71,19 +71,19 @@ func checkNamespaces(listed []specs.LinuxNamespace) error {
 	seen := map[specs.LinuxNamespaceType]bool{}
 	for _, n := range listed {
 		field := fmt.Sprintf("linux.namespaces[%s]", n.Type)
-		known := false
+		known := n.Type == specs.TimeNamespace
 		for _, f := range namespaceFlags {
 			known = known || f.kind == n.Type
 		}
 		switch {
-		case n.Type == specs.TimeNamespace:
-			return fmt.Errorf("%s: time namespaces are not supported; the container has the host's clocks", field)
 		case !known:
 			return fmt.Errorf("linux.namespaces[]: %q is no type of namespace", n.Type)
 		case seen[n.Type]:
 			return fmt.Errorf("%s: listed twice", field)
 		case n.Path != "" && !filepath.IsAbs(n.Path):
 			return fmt.Errorf("%s: the path %q is not absolute", field, n.Path)
+		case n.Type == specs.TimeNamespace && n.Path != "":
+			return fmt.Errorf("%s: joining time namespaces is not supported; list it without a path, and the container has the host's clocks", field)
 		case n.Type == specs.MountNamespace && n.Path != "":
 			return fmt.Errorf("%s: a mount namespace cannot be given by path, because the container's mounts would appear in it and its root would move; list it without a path", field)
 		}

@@ -76,7 +76,7 @@ func checkUnsupported(s *specs.Spec) error {
 		{"linux.memoryPolicy", l.MemoryPolicy != nil, "NUMA memory policies are not supported; use linux.resources.cpu.mems"},
 		{"linux.netDevices", len(l.NetDevices) > 0, "moving network devices is not supported"},
 		{"linux.personality", l.Personality != nil, "execution domains are not supported"},
-		{"linux.timeOffsets", len(l.TimeOffsets) > 0, "time namespaces are not supported"},
+		{"linux.timeOffsets", len(l.TimeOffsets) > 0, "clocks of its own are not supported; the container has the host's"},
 	} {
 		if f.asked {
 			return fmt.Errorf("%s: %s", f.name, f.why)

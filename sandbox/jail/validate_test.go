@@ -25,6 +25,9 @@ func TestValidateAccepts(t *testing.T) {
 			s.Hooks = &specs.Hooks{}
 			s.Process.User.Umask = &umask
 		},
+		"a time namespace as Docker asks for it": func(s *specs.Spec) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.TimeNamespace})
+		},
 		"all mount flags": func(s *specs.Spec) {
 			m := specs.Mount{Destination: "/x", Type: "bind", Source: "/y"}
 			for name := range mountFlags {
@@ -117,7 +120,8 @@ func TestValidateRefuses(t *testing.T) {
 		{"linux.namespaces[mount]: ", func(s *specs.Spec) {
 			s.Hostname, s.Linux.Namespaces = "", []specs.LinuxNamespace{{Type: specs.MountNamespace, Path: "/proc/1/ns/mnt"}}
 		}},
-		{"linux.namespaces[time]: ", namespaces(specs.LinuxNamespace{Type: specs.TimeNamespace})},
+		{"linux.namespaces[time]: ", namespaces(specs.LinuxNamespace{Type: specs.TimeNamespace, Path: "/proc/1/ns/time"})},
+		{"linux.namespaces[time]: ", namespaces(specs.LinuxNamespace{Type: specs.TimeNamespace}, specs.LinuxNamespace{Type: specs.TimeNamespace})},
 		{"linux.namespaces[]: ", namespaces(specs.LinuxNamespace{Type: "net"})},
 		{"linux.namespaces[ipc]: ", namespaces(specs.LinuxNamespace{Type: specs.IPCNamespace}, specs.LinuxNamespace{Type: specs.IPCNamespace})},
 		{"linux.namespaces[pid]: ", namespaces(specs.LinuxNamespace{Type: specs.PIDNamespace, Path: "ns/pid"})},
