@@ -17,6 +17,7 @@ programs := bin/containerd-shim-wasm-v1 bin/wasm-sandbox
 tools    := bin/wasm-image bin/wasm-node-installer
 engines  := .engines/bin
 docker   := .engines/docker
+dockers  := $(addprefix $(docker)/,dockerd docker-proxy docker docker-init)
 # Folders of other containerds than the one in $(engines).
 ONLY     ?=
 releases := $(addprefix .engines/containerd-,$(or $(ONLY),1.6 1.7 2.2 2.3))
@@ -132,9 +133,9 @@ test-vm: build engines guests $(e2e) .engines/tests/rootless.test ## the same on
 test-escape: build engines .engines/escape/wasm-sandbox .engines/escape/attacker .engines/tests/escape.test ## an attacker in a sandbox and in runc, for the tables in SECURITY.md, which UPDATE=1 writes
 	@E2E_BIN=.engines/escape:$(engines) .engines/tests/escape.test -test.v -security SECURITY.md $(if $(UPDATE),-update) | sed -u '/^=== /d'
 
-test-arrivals: build engines guests .engines/containerd-1.7/containerd .engines/tests/arrivals.test ## images of every form, pulled and imported by two containerds, for the table in docs/images.md, which UPDATE=1 writes (needs root)
-	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/arrivals.test -test.v -test.timeout 5m \
-		-releases .engines/containerd-1.7:$(engines) -docs docs/images.md $(if $(UPDATE),-update) | sed -u '/^=== /d'
+test-arrivals: build engines guests .engines/containerd-1.7/containerd $(dockers) .engines/tests/arrivals.test ## images of every form, brought to two containerds and Docker in every way, for the tables in docs/images.md, which UPDATE=1 writes (needs root)
+	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/arrivals.test -test.v -test.timeout 10m \
+		-releases .engines/containerd-1.7:$(engines) -docker $(docker) -docs docs/images.md $(if $(UPDATE),-update) | sed -u '/^=== /d'
 
 test-deploy: build engines guests $(engines)/native .engines/containerd-1.7/containerd .engines/tests/deploy.test .engines/node-image.tar ## the node installer on the containerds of two releases, and the manifests (needs root)
 	@test/deps systemd
@@ -307,7 +308,7 @@ $(addprefix $(kubernetes)/,pause serve): $(kubernetes)/%: go.mod go.sum test/kub
 	@test/step "build the tests of pods" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./pods
 	@touch $@
 
-.engines/tests/arrivals.test: go.mod go.sum $(call go_sources,test/e2e/arrivals test/daemon test/image test/isolate test/table)
+.engines/tests/arrivals.test: go.mod go.sum $(call go_sources,image/form test/guests/asm test/e2e/arrivals test/daemon test/image test/isolate test/table)
 	@test/step "build the test of arrivals" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./arrivals
 	@touch $@
 

@@ -157,6 +157,11 @@ func rank(p *v1.Platform) int {
 	return 4
 }
 
+// forWASI says whether a platform is WASI's, by either name.
+func forWASI(p *v1.Platform) bool {
+	return p != nil && (p.OS == "wasip1" || p.OS == "wasi") && p.Architecture == "wasm"
+}
+
 // parse reads a document that must be of the kind that its descriptor says, and
 // must not have the members of the other: one digest must not be two things,
 // depending on who reads it.

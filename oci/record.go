@@ -114,13 +114,35 @@ func (i *Images) origin(ctx context.Context, r record) (origin, error) {
 	if err == nil && m == nil {
 		err = fmt.Errorf("%v: its index has no manifest of an image: %w", img, errdefs.ErrInvalidArgument)
 	}
-	return origin{img, m, func(context.Context) error {
+	return origin{img, m, func(ctx context.Context) error {
 		if img.pinned || !img.updatedAt.After(r.createdAt) {
-			return nil
+			return i.onlyChoice(ctx, img, m)
 		}
 		return fmt.Errorf("pulled or tagged at %s, after the container was created from it at %s, so whether it still is the same is not certain; create the container again: %w",
 			img.updatedAt.Format(time.RFC3339Nano), r.createdAt.Format(time.RFC3339Nano), errdefs.ErrFailedPrecondition)
 	}}, err
+}
+
+// onlyChoice fails where the image's index has another manifest for WASI beside m,
+// with other Wasm layers: a client chooses one by its platform, but does not note
+// which, and all of them are in the content store.
+func (i *Images) onlyChoice(ctx context.Context, img image, m *manifest) error {
+	other, err := i.manifest(ctx, img, func(other manifest) bool {
+		return other.desc.Digest != m.desc.Digest && forWASI(other.desc.Platform) && !sameWasm(m, &other)
+	})
+	if err != nil || other == nil {
+		return err
+	}
+	return fmt.Errorf("its index has manifests for WASI with different modules, %s for %s and %s for %s, and engines do not tell which one the container is of; name one by its digest instead, NAME@DIGEST: %w",
+		m.desc.Digest, platform(m.desc), other.desc.Digest, platform(other.desc), errdefs.ErrFailedPrecondition)
+}
+
+// platform names what a manifest of an index is for.
+func platform(d v1.Descriptor) string {
+	if d.Platform == nil {
+		return "no platform"
+	}
+	return quote(d.Platform.OS + "/" + d.Platform.Architecture)
 }
 
 // criOrigin is origin for a container of CRI's: the image that the pod asks for
@@ -191,7 +213,7 @@ func (i *Images) onlyOne(ctx context.Context, m *manifest) error {
 			if other.Digest == m.desc.Digest {
 				continue
 			}
-			if seen++; seen > maxManifests || !i.sameWasm(ctx, other, m) {
+			if seen++; seen > maxManifests || !i.hasSameWasm(ctx, other, m) {
 				return fmt.Errorf("manifest %s has the same configuration, %s, and another module. Kubernetes calls images by the digest of their configuration, so it is not certain which of the two is meant; "+
 					"give each a configuration of its own (that of a Wasm artifact has the layer's digest in layerDigests): %w",
 					other.Digest, m.Config.Digest, errdefs.ErrFailedPrecondition)
@@ -200,9 +222,9 @@ func (i *Images) onlyOne(ctx context.Context, m *manifest) error {
 	}
 }
 
-// sameWasm says whether another manifest is sure to have m's Wasm layers. One
+// hasSameWasm says whether another manifest is sure to have m's Wasm layers. One
 // that has just been removed is no other.
-func (i *Images) sameWasm(ctx context.Context, d v1.Descriptor, m *manifest) bool {
+func (i *Images) hasSameWasm(ctx context.Context, d v1.Descriptor, m *manifest) bool {
 	data, err := i.blob(ctx, d, maxManifest)
 	if err != nil {
 		return errdefs.IsNotFound(err)
@@ -211,8 +233,13 @@ func (i *Images) sameWasm(ctx context.Context, d v1.Descriptor, m *manifest) boo
 	if json.Unmarshal(data, &other.Manifest) != nil {
 		return false
 	}
-	ours, err := m.wasm()
-	theirs, otherErr := other.wasm()
+	return sameWasm(m, &other)
+}
+
+// sameWasm says whether two manifests are sure to have the same Wasm layers.
+func sameWasm(a, b *manifest) bool {
+	ours, err := a.wasm()
+	theirs, otherErr := b.wasm()
 	return err == nil && otherErr == nil && slices.EqualFunc(ours, theirs, func(a, b v1.Descriptor) bool { return a.Digest == b.Digest })
 }
 

@@ -17,57 +17,91 @@ type kind struct {
 	index bool
 }
 
+// own is what chooses an image whose platform is not the machine's.
+const (
+	own   = "with its own `--platform`, for `ctr image pull --local` and `ctr run`"
+	local = "with its own `--platform`, for `ctr image import --local` and `ctr run`"
+)
+
+// What Docker's own image store does not have.
+const withStore = "runs with the containerd image store"
+
 // kinds are all that engines tell apart, with the verdicts. Engines are the
-// columns: ctr, containerd's CRI plugin from 2.0 on, Docker, CRI-O.
+// columns. The end-to-end test of arrivals holds what they say to what it
+// measures: whether an image runs, with `--platform`, with a command, and the
+// words in quotes.
 var kinds = []struct {
 	kind
-	verdicts [4]string
+	verdicts [5]string
 }{
-	{kind{Rootfs, false, false}, [4]string{
+	{kind{Rootfs, false, false}, [5]string{
 		"runs",
+		"runs; elsewhere runs " + local,
 		"runs",
-		"runs",
-		"runs",
-	}},
-	{kind{Rootfs, false, true}, [4]string{
-		"runs on the architectures that it lists",
-		"runs on the architectures that it lists",
-		"runs on the architectures that it lists",
-		"runs on the architectures that it lists",
-	}},
-	{kind{Rootfs, true, false}, [4]string{
-		"runs",
-		"does not run: pulled, but not unpacked (containerd 1.7 runs it)",
-		"runs with the containerd image store: `--platform wasi/wasm`",
+		"runs; elsewhere with a warning",
 		"runs",
 	}},
-	{kind{Rootfs, true, true}, [4]string{
-		"runs: `ctr image pull --local --platform wasi/wasm`, `ctr run --platform wasi/wasm`",
+	{kind{Rootfs, false, true}, [5]string{
+		"runs on the architectures that it lists",
+		"runs on the architectures that it lists",
+		"runs on the architectures that it lists",
+		"runs on the architectures that it lists",
+		"runs on the architectures that it lists",
+	}},
+	{kind{Rootfs, true, false}, [5]string{
+		"runs",
+		"runs " + local,
+		"does not run: pulled, but not unpacked, \"parent snapshot\" (containerd 1.7 runs it)",
+		withStore,
+		"runs",
+	}},
+	{kind{Rootfs, true, true}, [5]string{
+		"runs " + own,
+		"runs " + local,
 		"does not run: \"no match for platform in manifest\"",
-		"runs with the containerd image store: `--platform wasi/wasm`",
+		withStore + " and `--platform`, without which `docker pull` finds none, and `docker load` any",
 		"does not run: nothing for linux in it",
 	}},
-	{kind{Layer, true, false}, [4]string{
+	{kind{Layer, false, false}, [5]string{
 		"runs; the root file system is empty",
+		"runs; elsewhere runs " + local,
 		"runs; the root file system is empty",
-		"runs with the containerd image store: `--platform wasip1/wasm`",
+		withStore,
 		"does not run: its image store takes tar layers alone",
 	}},
-	{kind{Layer, true, true}, [4]string{
-		"runs: `ctr image pull --local --platform wasip1/wasm`, `ctr run --platform wasip1/wasm`",
+	{kind{Layer, false, true}, [5]string{
+		"runs on the architectures that it lists",
+		"runs on the architectures that it lists",
+		"runs on the architectures that it lists",
+		withStore + ", on the architectures that it lists",
+		"does not run: its image store takes tar layers alone",
+	}},
+	{kind{Layer, true, false}, [5]string{
+		"runs; the root file system is empty",
+		"runs " + local,
+		"runs; the root file system is empty",
+		withStore,
+		"does not run: its image store takes tar layers alone",
+	}},
+	{kind{Layer, true, true}, [5]string{
+		"runs " + own,
+		"runs " + local,
 		"does not run: \"no match for platform in manifest\"",
-		"runs with the containerd image store: `--platform wasip1/wasm`",
+		withStore + " and `--platform`, without which `docker pull` finds none, and `docker load` any",
 		"does not run: its image store takes tar layers alone",
 	}},
-	{kind{Artifact, true, false}, [4]string{
-		"pulls it; `ctr run` cannot use its configuration",
+	{kind{Artifact, true, false}, [5]string{
+		"does not run: pulled, but `ctr run` cannot use its configuration, \"unknown image config media type\"",
+		"does not run: `ctr run` cannot use its configuration, \"unknown image config media type\"",
 		"runs where the pod gives `command` or `args`",
-		"does not run: its configuration is no container's",
+		withStore + " and a command: `docker run IMAGE COMMAND`",
 		"does not run: its image store takes tar layers alone",
 	}},
 }
 
-var engineNames = [4]string{"ctr", "CRI (containerd 2)", "Docker", "CRI-O"}
+// Engines are the ways by which images come to engines, in the order of the
+// verdicts. CRI is containerd's from 2.0 on.
+var Engines = [5]string{"`ctr image pull`", "`ctr image import`", "CRI (containerd 2)", "Docker", "CRI-O"}
 
 // Verdicts says what engines with this shim make of an image of a form, whose
 // manifests, in an index or not, are for the platforms.
@@ -77,8 +111,6 @@ func Verdicts(f Form, platforms []v1.Platform, index bool) []Verdict {
 		want.wasi = want.wasi && p.OS != "linux"
 	}
 	switch f {
-	case Layer:
-		want.wasi = true
 	case Artifact: // an index of artifacts is nobody's custom
 		want.wasi, want.index = true, false
 	}
@@ -87,7 +119,7 @@ func Verdicts(f Form, platforms []v1.Platform, index bool) []Verdict {
 			continue
 		}
 		var verdicts []Verdict
-		for i, name := range engineNames {
+		for i, name := range Engines {
 			verdicts = append(verdicts, Verdict{name, k.verdicts[i]})
 		}
 		return verdicts
@@ -98,8 +130,8 @@ func Verdicts(f Form, platforms []v1.Platform, index bool) []Verdict {
 // Table is a table in Markdown of what engines make of which images.
 func Table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "| form | platform | %s |\n", strings.Join(engineNames[:], " | "))
-	fmt.Fprintf(&b, "|---|---|%s\n", strings.Repeat("---|", len(engineNames)))
+	fmt.Fprintf(&b, "| form | platform | %s |\n", strings.Join(Engines[:], " | "))
+	fmt.Fprintf(&b, "|---|---|%s\n", strings.Repeat("---|", len(Engines)))
 	for _, k := range kinds {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", k.form, k.platform(), strings.Join(k.verdicts[:], " | "))
 	}
@@ -108,16 +140,14 @@ func Table() string {
 
 func (k kind) platform() string {
 	switch {
-	case k.index && k.wasi && k.form == Rootfs:
-		return "an index of wasi/wasm alone"
+	case k.form == Artifact:
+		return "wasip1/wasm"
 	case k.index && k.wasi:
-		return "an index of wasip1/wasm alone"
+		return "an index of wasi/wasm or wasip1/wasm alone"
 	case k.index:
 		return "an index of linux/…"
-	case k.form == Rootfs && k.wasi:
+	case k.wasi:
 		return "wasi/wasm, wasip1/wasm"
-	case k.form == Rootfs:
-		return "linux, any architecture"
 	}
-	return "wasip1/wasm"
+	return "linux, any architecture"
 }

@@ -1,19 +1,15 @@
 // Package daemon starts a private containerd: its own root, state and sockets,
-// and only the plugins that running a container needs.
+// and only the plugins that running a container needs; and a private Docker
+// Engine on top of it.
 package daemon
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 )
 
 // Daemon is a running containerd.
@@ -22,9 +18,7 @@ type Daemon struct {
 	Path      string // where programs are looked up, as in $PATH
 	Namespace string // the containerd namespace that Ctr works in
 
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error // of cmd.Wait; valid once done is closed
+	*process
 }
 
 // config is in version 2 of the format, which every containerd from 1.6 on
@@ -94,7 +88,7 @@ func start(ctx context.Context, dir, path, namespace, disabled, more string) (*D
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{Dir: dir, Path: path, Namespace: namespace, done: make(chan struct{})}
+	d := &Daemon{Dir: dir, Path: path, Namespace: namespace}
 	program, err := d.Program("containerd")
 	if err != nil {
 		return nil, err
@@ -104,70 +98,13 @@ func start(ctx context.Context, dir, path, namespace, disabled, more string) (*D
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(d.Log())
+	cmd := exec.Command(program, "--config", file, "--log-level", "debug")
+	cmd.Env = d.environ()
+	d.process, err = serve(ctx, cmd, d.Address(), d.Log())
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-
-	d.cmd = exec.Command(program, "--config", file, "--log-level", "debug")
-	d.cmd.Env = d.environ()
-	d.cmd.Stdout, d.cmd.Stderr = log, log
-	if err := d.cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() {
-		d.err = d.cmd.Wait()
-		close(d.done)
-	}()
-	if err := d.waitReady(ctx); err != nil {
-		return nil, errors.Join(err, d.Stop())
-	}
 	return d, nil
-}
-
-func (d *Daemon) waitReady(ctx context.Context) error {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		conn, err := net.Dial("unix", d.Address())
-		if err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-d.done:
-			return fmt.Errorf("containerd ended: %v; the end of its log:\n%s", d.err, d.logTail())
-		case <-ctx.Done():
-			return fmt.Errorf("containerd does not answer at %s: %w; the end of its log:\n%s", d.Address(), ctx.Err(), d.logTail())
-		case <-tick.C:
-		}
-	}
-}
-
-// Stop ends containerd and waits for it; containers go on.
-func (d *Daemon) Stop() error {
-	d.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-d.done:
-	case <-time.After(20 * time.Second):
-		d.cmd.Process.Kill()
-		<-d.done
-		return errors.New("containerd had to be killed: it did not end within 20 s of SIGTERM")
-	}
-	return nil
-}
-
-// Pid is containerd's.
-func (d *Daemon) Pid() int { return d.cmd.Process.Pid }
-
-// Alive says whether containerd still runs.
-func (d *Daemon) Alive() bool {
-	select {
-	case <-d.done:
-		return false
-	default:
-		return true
-	}
 }
 
 // Address is the path of the gRPC socket.
@@ -192,14 +129,16 @@ func (d *Daemon) Ctr(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // Program finds a program in d.Path, and nowhere else.
-func (d *Daemon) Program(name string) (string, error) {
-	for _, dir := range filepath.SplitList(d.Path) {
+func (d *Daemon) Program(name string) (string, error) { return find(d.Path, name) }
+
+func find(path, name string) (string, error) {
+	for _, dir := range filepath.SplitList(path) {
 		file := filepath.Join(dir, name)
 		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
 			return file, nil
 		}
 	}
-	return "", fmt.Errorf("%s is not in %s: run `make engines build`", name, d.Path)
+	return "", fmt.Errorf("%s is not in %s: run `make engines build`", name, path)
 }
 
 // absolute makes every folder of a path absolute: Go programs refuse to start
@@ -215,19 +154,12 @@ func absolute(path string) (string, error) {
 	return strings.Join(dirs, string(filepath.ListSeparator)), nil
 }
 
-func (d *Daemon) environ() []string {
+func (d *Daemon) environ() []string { return environ(d.Path) }
+
+func environ(path string) []string {
 	return []string{
-		"PATH=" + d.Path + ":/usr/sbin:/usr/bin:/sbin:/bin",
+		"PATH=" + path + ":/usr/sbin:/usr/bin:/sbin:/bin",
 		"TMPDIR=" + os.TempDir(),
 		"CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1", // of cgroup v1, before every output of ctr
 	}
-}
-
-func (d *Daemon) logTail() string {
-	data, err := os.ReadFile(d.Log())
-	if err != nil {
-		return err.Error()
-	}
-	lines := strings.Split(string(bytes.TrimSpace(data)), "\n")
-	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }

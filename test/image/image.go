@@ -60,10 +60,16 @@ const (
 // name from; the spec's org.opencontainers.image.ref.name holds a mere tag.
 const nameAnnotation = "io.containerd.image.name"
 
+// dockerFile is for Docker's own image store.
+const dockerFile = "manifest.json"
+
 // Write writes an OCI image layout with the images as a tar stream, the form
-// that `ctr image import` reads. Equal images give equal bytes.
+// that `ctr image import` and `docker load` read. Docker's own image store, which
+// knows tar layers alone, finds the images of such layers; of an index the one
+// for this machine, or else the first. Equal images give equal bytes.
 func Write(w io.Writer, images ...Image) error {
 	l := &layout{tar: tar.NewWriter(w), written: map[digest.Digest]bool{}}
+	var docker []dockerImage
 	index := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex}
 	for _, img := range images {
 		manifest, err := l.image(img)
@@ -72,6 +78,11 @@ func Write(w io.Writer, images ...Image) error {
 		}
 		manifest.Annotations = map[string]string{nameAnnotation: img.Name}
 		index.Manifests = append(index.Manifests, manifest)
+		if d := l.docker; d.Layers != nil {
+			d.RepoTags = []string{img.Name}
+			docker = append(docker, d)
+		}
+		l.docker = dockerImage{}
 	}
 	version, err := json.Marshal(v1.ImageLayout{Version: v1.ImageLayoutVersion})
 	if err != nil {
@@ -87,12 +98,31 @@ func Write(w io.Writer, images ...Image) error {
 	if err := l.file(v1.ImageIndexFile, data); err != nil {
 		return err
 	}
+	if docker != nil {
+		if data, err = json.Marshal(docker); err != nil {
+			return err
+		}
+		if err := l.file(dockerFile, data); err != nil {
+			return err
+		}
+	}
 	return l.tar.Close()
 }
+
+// blobs is the folder of an image layout.
+const blobs = "blobs/sha256/"
 
 type layout struct {
 	tar     *tar.Writer
 	written map[digest.Digest]bool
+	docker  dockerImage // the image at hand, if Docker's own store can have it
+}
+
+// dockerImage has the names of files in the archive.
+type dockerImage struct {
+	Config   string
+	RepoTags []string
+	Layers   []string
 }
 
 func (l *layout) image(img Image) (v1.Descriptor, error) {
@@ -148,6 +178,13 @@ func (l *layout) image(img Image) (v1.Descriptor, error) {
 		Layers:    layers,
 	})
 	manifest.Platform = &img.Platform
+	native := img.Platform.OS == "linux" && img.Platform.Architecture == runtime.GOARCH
+	if len(img.Wasm) == 0 && (l.docker.Layers == nil || native) {
+		l.docker = dockerImage{Config: blobs + config.Digest.Encoded()}
+		for _, d := range layers {
+			l.docker.Layers = append(l.docker.Layers, blobs+d.Digest.Encoded())
+		}
+	}
 	return manifest, err
 }
 
@@ -203,7 +240,7 @@ func (l *layout) blob(mediaType string, data []byte) (v1.Descriptor, error) {
 		return descriptor, nil
 	}
 	l.written[d] = true
-	return descriptor, l.file("blobs/sha256/"+d.Encoded(), data)
+	return descriptor, l.file(blobs+d.Encoded(), data)
 }
 
 func (l *layout) file(name string, data []byte) error {

@@ -37,8 +37,16 @@ func TestWrite(t *testing.T) {
 
 	names, files := untar(t, first.Bytes())
 	// Both images have the one layer.
-	if len(names) != 2+1+2+2 {
+	if len(names) != 3+1+2+2 {
 		t.Errorf("the layout holds %q", names)
+	}
+	var docker []dockerImage
+	if err := json.Unmarshal(files["manifest.json"], &docker); err != nil {
+		t.Fatal(err)
+	}
+	if len(docker) != 2 || !slices.Equal(docker[1].RepoTags, []string{"b:latest"}) ||
+		files[docker[1].Config] == nil || len(docker[1].Layers) != 1 || files[docker[1].Layers[0]] == nil {
+		t.Errorf("Docker finds %+v among %q", docker, names)
 	}
 	for name, data := range files {
 		if dir, sum := filepath.Split(name); dir == "blobs/sha256/" && digest.FromBytes(data).Encoded() != sum {
@@ -109,6 +117,9 @@ func TestForms(t *testing.T) {
 	read(top.Manifests[0], &index)
 	if len(index.Manifests) != 2 || !reflect.DeepEqual(index.Manifests[0].Platform, &wasip1) {
 		t.Fatalf("index %+v", index)
+	}
+	if _, ok := files["manifest.json"]; ok {
+		t.Error("Docker's own store is told of images that it cannot have")
 	}
 	var artifact, layered v1.Manifest
 	read(index.Manifests[0], &artifact)

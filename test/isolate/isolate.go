@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -25,27 +26,28 @@ const (
 	stageMain = "main"
 )
 
-// Enter moves the program into namespaces of its own. It is called before
-// anything else, needs root, and returns only in the process inside, with an
-// empty folder that is removed when the program ends. The folder's base name
+// A Namespace is one that a program may have of its own beside those that every
+// program has.
+type Namespace uintptr
+
+// Network has a loopback device and no other.
+const Network Namespace = unix.CLONE_NEWNET
+
+// Enter moves the program into namespaces of its own, into further ones if it
+// names them. It is called before anything else, needs root, and returns only in
+// the process inside, with an empty folder that is removed when the program ends. The folder's base name
 // starts with name, is unique, and serves as the containerd namespace: control
 // groups below /<base name> are removed too.
 //
 // The program runs as three processes. The outer one starts the second and
 // cleans up, however that ends. The second is pid 1 inside and reaps; with it
 // the kernel kills all that is left. The third is the one that returns here.
-func Enter(name string) (dir string) { return enter(name, 0) }
-
-// EnterNetwork is Enter with a network namespace besides, in which there is a
-// loopback interface that is down, and nothing else.
-func EnterNetwork(name string) (dir string) { return enter(name, unix.CLONE_NEWNET) }
-
-func enter(name string, flags uintptr) (dir string) {
+func Enter(name string, further ...Namespace) (dir string) {
 	switch os.Getenv(stageVar) {
 	case "":
-		os.Exit(outside(name, flags))
+		os.Exit(outside(name, further))
 	case stageInit:
-		os.Exit(initProcess())
+		os.Exit(initProcess(slices.Contains(further, Network)))
 	}
 	dir = os.Getenv(dirVar)
 	os.Unsetenv(stageVar)
@@ -53,10 +55,10 @@ func enter(name string, flags uintptr) (dir string) {
 	return dir
 }
 
-func outside(name string, flags uintptr) int {
+func outside(name string, further []Namespace) int {
 	// The parent-death signal is bound to the thread that forks.
 	runtime.LockOSThread()
-	code, err := runOutside(name, flags)
+	code, err := runOutside(name, further)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return max(code, 1)
@@ -64,7 +66,7 @@ func outside(name string, flags uintptr) int {
 	return code
 }
 
-func runOutside(name string, flags uintptr) (code int, err error) {
+func runOutside(name string, further []Namespace) (code int, err error) {
 	if os.Geteuid() != 0 {
 		return 1, errors.New("needs root, to start a containerd and its containers")
 	}
@@ -77,7 +79,7 @@ func runOutside(name string, flags uintptr) (code int, err error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return 1, err
 	}
-	for _, folder := range []string{runDir, cacheDir} {
+	for _, folder := range []string{runDir, dockerDir, cacheDir} {
 		release, err := claim(folder)
 		if err != nil {
 			return 1, err
@@ -91,10 +93,13 @@ func runOutside(name string, flags uintptr) (code int, err error) {
 
 	cmd := again(stageInit, dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:   unix.CLONE_NEWPID | flags,
+		Cloneflags:   unix.CLONE_NEWPID,
 		Unshareflags: unix.CLONE_NEWNS, // which makes every mount private, too
 		Pdeathsig:    unix.SIGKILL,
 		Setpgid:      true, // Ctrl-C is for the outer process alone
+	}
+	for _, n := range further {
+		cmd.SysProcAttr.Cloneflags |= uintptr(n)
 	}
 	if err := cmd.Start(); err != nil {
 		return 1, fmt.Errorf("start in new namespaces: %w", err)
@@ -112,8 +117,8 @@ func runOutside(name string, flags uintptr) (code int, err error) {
 	}
 }
 
-func initProcess() int {
-	for _, m := range []struct{ fstype, target string }{{"proc", "/proc"}, {"tmpfs", runDir}} {
+func initProcess(network bool) int {
+	for _, m := range []struct{ fstype, target string }{{"proc", "/proc"}, {"tmpfs", runDir}, {"tmpfs", dockerDir}} {
 		if err := unix.Mount(m.fstype, m.target, m.fstype, unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
 			fmt.Fprintf(os.Stderr, "mount %s on %s: %v\n", m.fstype, m.target, err)
 			return 1
@@ -122,6 +127,12 @@ func initProcess() int {
 	if err := mountCache(os.Getenv(dirVar)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	if network {
+		if err := loopbackUp(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	main := again(stageMain, os.Getenv(dirVar))
 	if err := main.Start(); err != nil {
@@ -154,6 +165,24 @@ func mountCache(dir string) error {
 	}
 	if err := unix.Mount(own, cacheDir, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mount %s on %s: %w", own, cacheDir, err)
+	}
+	return nil
+}
+
+// loopbackUp is what a new network namespace does not have.
+func loopbackUp() error {
+	device, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	device.SetUint16(unix.IFF_UP)
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		defer unix.Close(socket)
+		err = unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, device)
+	}
+	if err != nil {
+		return fmt.Errorf("set the loopback device up: %w", err)
 	}
 	return nil
 }

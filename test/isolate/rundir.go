@@ -17,6 +17,9 @@ const (
 	// runDir is fixed in containerd's code whatever its own state folder is: shim
 	// sockets and ctr's FIFOs go there.
 	runDir = "/run/containerd"
+	// dockerDir is where Docker looks for the sockets of plugins, which it makes if
+	// it is not there.
+	dockerDir = "/run/docker"
 	// cacheDir is where shims have compiled modules unless an option says otherwise.
 	cacheDir = options.DefaultCacheDir
 )

@@ -49,7 +49,7 @@ func main() {
 	page := flag.String("docs", "", "the page that keeps the table")
 	update := flag.Bool("update", false, "write the table to the page")
 	flag.Parse()
-	dir := isolate.EnterNetwork("pods")
+	dir := isolate.Enter("pods", isolate.Network)
 	if err := run(dir, *n, *rounds, *page, *update); err != nil {
 		fmt.Fprintln(os.Stderr, "pods:", err)
 		os.Exit(1)

@@ -1,8 +1,10 @@
-// Package arrivals has real containerds get an image of every form in every way
-// that they know, and run it: the table of docs/images.md.
+// Package arrivals has real containerds, and Docker on top of one, get an image of
+// every form in every way that they know, and run it: the tables of
+// docs/images.md.
 //
 // The environment is that of package e2e; every folder of -releases has the
-// containerd and ctr of one release. -docs is the file with the table, which is
+// containerd and ctr of one release, and the folder -docker has a Docker Engine,
+// which runs on the last of them. -docs is the file with the table, which is
 // written with -update, and compared without.
 package arrivals
 
@@ -23,6 +25,7 @@ import (
 
 var (
 	releases = flag.String("releases", "", "`folders` of containerd's releases, as in $PATH")
+	engine   = flag.String("docker", "", "the `folder` of a Docker Engine")
 	document = flag.String("docs", "", "the `file` with the table")
 	update   = flag.Bool("update", false, "write the table")
 )
@@ -32,7 +35,7 @@ var (
 var dir string
 
 func TestMain(m *testing.M) {
-	dir = isolate.Enter("arrivals")
+	dir = isolate.Enter("arrivals", isolate.Network)
 	flag.Parse()
 	os.Exit(m.Run())
 }

@@ -25,7 +25,8 @@ import (
 type source struct {
 	name     string // in the registry
 	archive  string // a file, which has the image by the same name
-	platform string // the image's own; of an index, the first one's
+	text     string // what its module writes
+	platform string // the one of its images that shall run
 }
 
 // serve runs a registry on loopback and returns its host and port.
@@ -38,19 +39,18 @@ func serve(t *testing.T) string {
 
 // publish writes an image to a file and into the registry at host, byte by byte
 // the same.
-func publish(t *testing.T, host, repository string, img image.Image) source {
+func publish(t *testing.T, host, repository string, f form) source {
 	t.Helper()
+	img := f.image
 	img.Name = host + "/" + repository + ":1"
 	var archive bytes.Buffer
 	if err := image.Write(&archive, img); err != nil {
 		t.Fatal(err)
 	}
-	of := img
-	if len(img.Index) > 0 {
-		of = img.Index[0]
-	}
+	of := f.chosen()
 	s := source{
 		name:     img.Name,
+		text:     f.text(),
 		archive:  filepath.Join(t.TempDir(), "image.tar"),
 		platform: of.Platform.OS + "/" + of.Platform.Architecture,
 	}

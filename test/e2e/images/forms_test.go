@@ -90,7 +90,7 @@ func TestForms(t *testing.T) {
 		"an index with Linux, WASI and WASI preview 1": {
 			image: image.Image{Index: []image.Image{
 				{Files: inFile, Config: entrypoint("/linux"), Platform: linux},
-				{Wasm: []image.Wasm{{File: other}}, Platform: v1.Platform{OS: "wasi", Architecture: "wasm"}},
+				{Wasm: layer, Config: entrypoint("wasi"), Platform: v1.Platform{OS: "wasi", Architecture: "wasm"}},
 				{Wasm: layer, Platform: wasip1},
 			}},
 			args:  []string{"app.wasm"},

@@ -101,6 +101,39 @@ func TestNamedByDigest(t *testing.T) {
 	wantError(t, err, errdefs.IsFailedPrecondition, name, "of another digest")
 }
 
+// TestEitherOfTwo has an index with two modules for WASI, of which a client took
+// one and did not say which.
+func TestEitherOfTwo(t *testing.T) {
+	for what, platforms := range map[string][2]v1.Platform{
+		"two names of WASI": {{OS: "wasip1", Architecture: "wasm"}, {OS: "wasi", Architecture: "wasm"}},
+		"one name":          {{OS: "wasi", Architecture: "wasm"}, {OS: "wasi", Architecture: "wasm"}},
+		"WASI and Linux":    {{OS: "wasip1", Architecture: "wasm"}, {OS: "linux", Architecture: "s390x"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			layers := []v1.Descriptor{module(t), module(t)}
+			var manifests []v1.Descriptor
+			for i, p := range platforms {
+				m := manifest(t, empty(t), layers[i])
+				m.Platform = &p
+				manifests = append(manifests, m)
+			}
+			name := newName()
+			tag(t, name, index(t, manifests...))
+			m, err := resolve(t, record(t, containerOf(name)), "app")
+			if platforms[1].OS == "linux" {
+				wantLayer(t, m, err, layers[0])
+				return
+			}
+			wantError(t, err, errdefs.IsFailedPrecondition, name, "engines do not tell which", manifests[0].Digest.String(), manifests[1].Digest.String(), "NAME@DIGEST")
+
+			byDigest := name + "@" + manifests[1].Digest.String()
+			tag(t, byDigest, manifests[1])
+			m, err = resolve(t, record(t, containerOf(byDigest)), "app")
+			wantLayer(t, m, err, layers[1])
+		})
+	}
+}
+
 func TestRemoved(t *testing.T) {
 	name, layer := newName(), module(t)
 	configuration := empty(t)

@@ -39,7 +39,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	dir := isolate.EnterNetwork("kubernetes")
+	dir := isolate.Enter("kubernetes", isolate.Network)
 	code, err := run(m, dir)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kubernetes:", err)
