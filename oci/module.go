@@ -58,7 +58,7 @@ func (c Container) Module(ctx context.Context) (Module, error) {
 	if err != nil {
 		return Module{}, err
 	}
-	entry, args, err := entryOf(c.Spec.Process)
+	entry, args, err := entryOf(c.Spec)
 	if err != nil {
 		return Module{}, err
 	}
@@ -82,7 +82,7 @@ func (c Container) Module(ctx context.Context) (Module, error) {
 // Another decides what a further process of m's container runs: the container's
 // layer again where the first argument is that of the first process, else a file.
 func (m Module) Another(spec *specs.Spec) (Module, error) {
-	entry, args, err := entryOf(spec.Process)
+	entry, args, err := entryOf(spec)
 	if err != nil {
 		return Module{}, err
 	}
@@ -121,19 +121,30 @@ func (m Module) inRootfs(file string, process *specs.Process) (Module, error) {
 // entry is what a command line's first word says: a module, a function, or both.
 type entry struct{ file, function string }
 
+// dockerInit is where `docker run --init` mounts a program, which it puts before
+// the command line: it reaps processes and passes signals on.
+const dockerInit = "/sbin/docker-init"
+
 // entryOf takes the first argument apart, and returns the guest's arguments.
-func entryOf(process *specs.Process) (entry, []string, error) {
+// Docker's init is passed over: a guest starts no processes, and the process that
+// runs it minds signals.
+func entryOf(spec *specs.Spec) (entry, []string, error) {
+	process := spec.Process
 	if process == nil {
 		return entry{}, nil, fmt.Errorf("process: the runtime spec has none, so there is no module to run: %w", errdefs.ErrInvalidArgument)
 	}
 	if len(process.Args) == 0 || process.Args[0] == "" {
 		return entry{}, nil, fmt.Errorf("process.args: empty; the first argument names the module to run, such as /app.wasm: %w", errdefs.ErrInvalidArgument)
 	}
-	e, err := parseEntry("process.args[0]", process.Args[0])
+	args := slices.Clone(process.Args)
+	mounted := slices.ContainsFunc(spec.Mounts, func(m specs.Mount) bool { return m.Destination == dockerInit })
+	if mounted && len(args) > 2 && args[0] == dockerInit && args[1] == "--" {
+		args = args[2:]
+	}
+	e, err := parseEntry("process.args[0]", args[0])
 	if err != nil {
 		return entry{}, nil, err
 	}
-	args := slices.Clone(process.Args)
 	args[0] = e.file
 	return e, args, nil
 }

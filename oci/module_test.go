@@ -43,6 +43,24 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// TestDockerInit passes Docker's init over where Docker has mounted it, and runs
+// what only has its name.
+func TestDockerInit(t *testing.T) {
+	spec := specs.Spec{
+		Process: &specs.Process{Args: []string{"/sbin/docker-init", "--", "/app.wasm#run", "--", "x"}},
+		Mounts:  []specs.Mount{{Destination: "/sbin/docker-init", Type: "bind"}},
+	}
+	got, err := Resolve(&spec)
+	if want := (Module{Paths: []string{"/app.wasm"}, Function: "run", Args: []string{"/app.wasm", "--", "x"}}); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	spec.Mounts = nil
+	got, err = Resolve(&spec)
+	if want := []string{"/sbin/docker-init"}; err != nil || !reflect.DeepEqual(got.Paths, want) {
+		t.Errorf("got %+v, %v, want %q", got, err, want)
+	}
+}
+
 func TestResolveRefuses(t *testing.T) {
 	tests := []struct {
 		name string
