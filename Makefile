@@ -75,7 +75,7 @@ node-image: $(foreach a,$(NODE_ARCHS),$(addprefix bin/linux-$(a)/,wasm-node-inst
 
 ##@ Test
 
-.PHONY: engines guests test test-unit test-e2e test-k8s test-arrivals test-deploy test-matrix test-vm test-escape test-rootless fuzz bench bench-pods lint
+.PHONY: engines guests test test-unit test-e2e test-k8s test-arrivals test-docker test-deploy test-matrix test-vm test-escape test-rootless fuzz bench bench-pods lint
 engines: $(addprefix $(engines)/,containerd ctr containerd-shim-runc-v2 runc) ## the engines that the tests drive, to .engines/bin
 
 guests: compilers ## the modules that the tests run, to .engines/guests
@@ -141,6 +141,10 @@ test-deploy: build engines guests $(engines)/native .engines/containerd-1.7/cont
 	@test/deps systemd
 	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/deploy.test -test.v -test.timeout 5m \
 		-releases .engines/containerd-1.7:$(engines) -image .engines/node-image.tar $(E2E_ARGS) | sed -u '/^=== /d'
+
+test-docker: build engines $(dockers) .engines/docker-20.10/dockerd .engines/guests/docker.wasm .engines/guests/docker .engines/tests/docker.test ## what Docker makes of a Wasm guest and of a Linux program, for the table in docs/docker.md, which UPDATE=1 writes (needs root)
+	@E2E_BIN=bin:$(engines) E2E_GUESTS=.engines/guests .engines/tests/docker.test -test.v -test.timeout 10m \
+		-docker $(docker) -old .engines/docker-20.10 -docs docs/docker.md $(if $(UPDATE),-update) $(E2E_ARGS) | sed -u '/^=== /d'
 
 bench: build guests .engines/startup .engines/webserver.wasm .engines/ruby.wasm ## sizes of the programs; how modules start, beside wazero's own cache, and where the time goes
 	@stat -c '  %n: %s bytes' $(programs)
@@ -322,6 +326,18 @@ $(addprefix $(kubernetes)/,pause serve): $(kubernetes)/%: go.mod go.sum test/kub
 
 .engines/tests/kubernetes.test: go.mod go.sum $(call go_sources,test/e2e/kubernetes test/kubernetes test/daemon test/image test/isolate)
 	@test/step "build the tests under Kubernetes" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./kubernetes
+	@touch $@
+
+.engines/tests/docker.test: go.mod go.sum $(call go_sources,test/e2e/docker test/daemon test/image test/isolate test/table docs) docs/docker.md
+	@test/step "build the test of Docker" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./docker
+	@touch $@
+
+.engines/guests/docker.wasm: test/e2e/docker/guest/main.go
+	@test/step "build the guest docker.wasm" env -C test/e2e GOOS=wasip1 GOARCH=wasm go build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./docker/guest
+	@touch $@
+
+.engines/guests/docker: test/e2e/docker/guest/main.go
+	@test/step "build the same guest for Linux" env -C test/e2e $(static) "-s -w" -o $(CURDIR)/$@ ./docker/guest
 	@touch $@
 
 .engines/tests/rootless.test: go.mod go.sum docs/rootless.md $(call go_sources,test/e2e/rootless test/daemon test/image test/isolate docs)

@@ -12,6 +12,8 @@ var (
 	Operations string
 	//go:embed images.md
 	Images string
+	//go:embed docker.md
+	Docker string
 	//go:embed hostile-modules.md
 	HostileModules string
 	//go:embed rootless.md
