@@ -38,6 +38,8 @@ type search struct {
 	images *Images
 	// accept takes a manifest or goes on; nil takes the first.
 	accept func(manifest) bool
+	// skip passes manifests over that are not even to be looked for.
+	skip func(v1.Descriptor) bool
 	// seen counts the indexes and manifests that were looked for; missing has the
 	// first of them that is not in the content store; read says that some manifest is.
 	seen    int
@@ -73,6 +75,9 @@ func (s *search) walk(ctx context.Context, d v1.Descriptor, depth int) (*manifes
 	}
 	if depth > maxDepth {
 		return nil, fmt.Errorf("index %s is nested deeper than %d: %w", shown(d.Digest), maxDepth, errdefs.ErrInvalidArgument)
+	}
+	if s.skip != nil && !index && s.skip(d) {
+		return nil, nil
 	}
 	if s.seen++; s.seen > maxManifests {
 		return nil, fmt.Errorf("none of the first %d manifests of its index will do: %w", maxManifests, errdefs.ErrInvalidArgument)

@@ -127,9 +127,12 @@ func (i *Images) origin(ctx context.Context, r record) (origin, error) {
 // with other Wasm layers: a client chooses one by its platform, but does not note
 // which, and all of them are in the content store.
 func (i *Images) onlyChoice(ctx context.Context, img image, m *manifest) error {
-	other, err := i.manifest(ctx, img, func(other manifest) bool {
-		return other.desc.Digest != m.desc.Digest && forWASI(other.desc.Platform) && !sameWasm(m, &other)
-	})
+	s := search{
+		images: i,
+		accept: func(other manifest) bool { return !sameWasm(m, &other) },
+		skip:   func(d v1.Descriptor) bool { return d.Digest == m.desc.Digest || !forWASI(d.Platform) },
+	}
+	other, err := s.walk(ctx, img.target, 1)
 	if err != nil || other == nil {
 		return err
 	}
