@@ -88,7 +88,7 @@ func (i *Images) defaultLayer(ctx context.Context, img image, m *manifest) (*Lay
 	}
 	var e entry
 	if len(process.Args) > 0 {
-		if e, _, err = entryOf(process); err != nil {
+		if e, _, err = entryOf(&specs.Spec{Process: process}); err != nil {
 			return nil, err
 		}
 	}
