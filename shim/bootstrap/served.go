@@ -28,6 +28,7 @@ type servedTask struct {
 	// asked is closed by the first call of Create or CreateSandbox.
 	asked     chan struct{}
 	askedOnce sync.Once
+	thrift    thrift
 }
 
 // taskService is what package task gives.
@@ -38,7 +39,7 @@ type taskService interface {
 }
 
 func newServedTask(ctx context.Context, s taskService, socket *ownSocket) *servedTask {
-	return &servedTask{taskService: s, ctx: ctx, socket: socket, asked: make(chan struct{})}
+	return &servedTask{taskService: s, ctx: ctx, socket: socket, asked: make(chan struct{}), thrift: newThrift()}
 }
 
 // RegisterTTRPC is called when all else is set up, right before the library
@@ -94,15 +95,17 @@ func (t *servedTask) end() {
 	}
 }
 
-// UnaryServerInterceptor notes that either was called, besides what the task's
-// own interceptor does.
+// UnaryServerInterceptor notes that either was called, and that anything was,
+// besides what the task's own interceptor does.
 func (t *servedTask) UnaryServerInterceptor() ttrpc.UnaryServerInterceptor {
 	next := t.taskService.UnaryServerInterceptor()
 	return func(ctx context.Context, unmarshal ttrpc.Unmarshaler, info *ttrpc.UnaryServerInfo, method ttrpc.Method) (any, error) {
 		if call := path.Base(info.FullMethod); call == "Create" || call == "CreateSandbox" {
 			t.askedOnce.Do(func() { close(t.asked) })
 		}
-		return next(ctx, unmarshal, info, method)
+		response, err := next(ctx, unmarshal, info, method)
+		t.thrift.called()
+		return response, err
 	}
 }
 
