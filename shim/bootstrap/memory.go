@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// quiet is how long a shim must have been asked for nothing to give memory back.
+// quiet is how long a shim must have made nothing to give memory back.
 const quiet = time.Second
 
 // thrift gives memory back to the system when the shim has been quiet for a while.
@@ -14,10 +14,14 @@ const quiet = time.Second
 // next collection, which an idle program does not come to.
 type thrift struct{ timer *time.Timer }
 
-func newThrift() thrift {
-	t := time.AfterFunc(quiet, debug.FreeOSMemory)
-	return thrift{t}
-}
+func newThrift() thrift { return thrift{time.AfterFunc(quiet, debug.FreeOSMemory)} }
 
-// called notes that the shim is not quiet.
-func (t thrift) called() { t.timer.Reset(quiet) }
+// called notes that the shim has answered a call. Those by which engines look at
+// containers every few seconds take little, and do not count: each collection has
+// its price, too.
+func (t thrift) called(call string) {
+	switch call {
+	case "Create", "Start", "Delete", "StartSandbox":
+		t.timer.Reset(quiet)
+	}
+}

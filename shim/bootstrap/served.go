@@ -100,11 +100,12 @@ func (t *servedTask) end() {
 func (t *servedTask) UnaryServerInterceptor() ttrpc.UnaryServerInterceptor {
 	next := t.taskService.UnaryServerInterceptor()
 	return func(ctx context.Context, unmarshal ttrpc.Unmarshaler, info *ttrpc.UnaryServerInfo, method ttrpc.Method) (any, error) {
-		if call := path.Base(info.FullMethod); call == "Create" || call == "CreateSandbox" {
+		call := path.Base(info.FullMethod)
+		if call == "Create" || call == "CreateSandbox" {
 			t.askedOnce.Do(func() { close(t.asked) })
 		}
 		response, err := next(ctx, unmarshal, info, method)
-		t.thrift.called()
+		t.thrift.called(call)
 		return response, err
 	}
 }
