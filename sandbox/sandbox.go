@@ -94,7 +94,7 @@ type Process struct {
 // left but a killed child for the reaper. The error is a sentence for the
 // person who asked for the container; where the process ended without a word
 // it is ErrEnded.
-func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
+func Create(ctx context.Context, cfg Config) (*Process, error) {
 	if err := jail.Validate(cfg.Spec); err != nil {
 		return nil, err
 	}
@@ -102,11 +102,27 @@ func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
 	if err != nil {
 		return nil, err
 	}
+	setup := wire.Setup{ID: cfg.ID, Spec: cfg.Spec, Rootfs: cfg.Rootfs, Inside: cfg.Inside != nil, Module: cfg.Module, MemoryLimit: cfg.MemoryLimit}
+	if filter != nil {
+		setup.Filter, setup.FilterFlags = filter.Instructions, filter.Flags
+	}
+	return begin(ctx, &cfg, programName, func(p *Process) error {
+		err := p.converse(ctx, &cfg, setup)
+		if err != nil && ctx.Err() != nil {
+			return fmt.Errorf("the module was still being loaded: %w", context.Cause(ctx))
+		}
+		return err
+	})
+}
+
+// begin starts a process by one of its names, lets the caller put it into its
+// cgroup, and then has it told what to become. When ctx ends, so does the talk.
+func begin(ctx context.Context, cfg *Config, name string, talk func(*Process) error) (_ *Process, err error) {
 	control, remote, err := socketpair()
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	pid, pidfd, err := start(&cfg, programName, remote)
+	pid, pidfd, err := start(cfg, name, remote)
 	remote.Close()
 	if err != nil {
 		control.Close()
@@ -119,7 +135,6 @@ func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
 			p.Close()
 		}
 	}()
-
 	stop := context.AfterFunc(ctx, func() { _ = control.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if cfg.Joined != nil {
@@ -131,14 +146,7 @@ func Create(ctx context.Context, cfg Config) (_ *Process, err error) {
 			return nil, err
 		}
 	}
-	setup := wire.Setup{ID: cfg.ID, Spec: cfg.Spec, Rootfs: cfg.Rootfs, Inside: cfg.Inside != nil, Module: cfg.Module, MemoryLimit: cfg.MemoryLimit}
-	if filter != nil {
-		setup.Filter, setup.FilterFlags = filter.Instructions, filter.Flags
-	}
-	if err := p.converse(ctx, &cfg, setup); err != nil {
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("the module was still being loaded: %w", context.Cause(ctx))
-		}
+	if err := talk(p); err != nil {
 		return nil, err
 	}
 	return p, nil
