@@ -324,7 +324,7 @@ $(addprefix $(kubernetes)/,pause serve): $(kubernetes)/%: go.mod go.sum test/kub
 	@test/step "build the tests of the node installer" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./deploy
 	@touch $@
 
-.engines/tests/kubernetes.test: go.mod go.sum $(call go_sources,test/e2e/kubernetes test/kubernetes test/daemon test/image test/isolate)
+.engines/tests/kubernetes.test: go.mod go.sum docs/kubernetes.md $(call go_sources,docs test/e2e/kubernetes test/kubernetes test/daemon test/image test/isolate)
 	@test/step "build the tests under Kubernetes" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./kubernetes
 	@touch $@
 
