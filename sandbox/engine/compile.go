@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wasi"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/experimental"
 )
@@ -47,6 +49,9 @@ type compiled struct {
 	debug  map[string][]byte
 	// entries are there where code is.
 	entries entries
+
+	// guest is whom the module's instance will call.
+	guest *wasi.Host
 
 	// file is the artifact's, if it comes from one, and shared says that its code
 	// is mapped from there.
@@ -146,7 +151,7 @@ func (c *compiled) linkWith(ctx context.Context, cache wazero.CompilationCache) 
 		config = config.WithCompilationCache(cache)
 	}
 	l.runtime = wazero.NewRuntimeWithConfig(ctx, config)
-	host, err := provide(ctx, l.runtime, l.shape)
+	host, err := provide(ctx, l.runtime, l.shape, cmp.Or(c.guest, new(wasi.Host)))
 	if err != nil {
 		return l, err
 	}

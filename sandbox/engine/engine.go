@@ -18,6 +18,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wasi"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 )
@@ -83,6 +84,9 @@ func load(ctx context.Context, cfg *Config) (instance *Instance, err error) {
 		}
 	}
 	cfg.Binary = nil
+	if code.guest, err = wasi.New(world(cfg)); err != nil {
+		return nil, fmt.Errorf("cannot be given what it needs: %w", err)
+	}
 	linked, private, err := code.link(ctx)
 	if err != nil {
 		return nil, err
@@ -98,13 +102,12 @@ func load(ctx context.Context, cfg *Config) (instance *Instance, err error) {
 	if err := linked.shape.fits(memory.limit, cfg.MemoryLimit); err != nil {
 		return nil, err
 	}
-	world := moduleConfig(cfg)
 	instance = &Instance{name: cfg.Name, function: cfg.Function}
 	instance.instantiate = func(ctx context.Context) (module api.Module, err error) {
 		defer recoverFailure(&err)
 		defer code.close()
 		ctx = experimental.WithMemoryAllocator(ctx, memory)
-		return linked.runtime.InstantiateModule(ctx, linked.module, world)
+		return linked.runtime.InstantiateModule(ctx, linked.module, moduleConfig())
 	}
 	if linked.shape.hasStart {
 		return instance, nil

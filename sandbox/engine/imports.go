@@ -6,39 +6,43 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wasi"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
 // host is what the runtime provides: functions by module and name.
 type host map[string]map[string]api.FunctionDefinition
 
-// provide makes the host modules that the module imports from, and names the
-// imports that none of them has.
-func provide(ctx context.Context, runtime wazero.Runtime, s *shape) (host, error) {
-	provided := host{}
+// provide makes the host modules that the module imports from, with the functions
+// of WASI's host that it imports, and names the imports that none of them has.
+func provide(ctx context.Context, runtime wazero.Runtime, s *shape, from *wasi.Host) (host, error) {
+	wanted := map[string][]string{}
 	var missing []importName
 	for _, imp := range s.imports {
-		if imp.module == wasi_snapshot_preview1.ModuleName && provided[imp.module] == nil {
-			if _, err := wasi_snapshot_preview1.Instantiate(ctx, runtime); err != nil {
-				return nil, fmt.Errorf("needs %s, which cannot be set up: %w", imp.module, err)
-			}
-			provided[imp.module] = runtime.Module(imp.module).ExportedFunctionDefinitions()
-		}
-		if imp.kind != kindFunc || provided[imp.module][imp.name] == nil {
+		if imp.kind != kindFunc || !wasi.Has(imp.module, imp.name) {
 			missing = append(missing, imp)
+		} else if !slices.Contains(wanted[imp.module], imp.name) {
+			wanted[imp.module] = append(wanted[imp.module], imp.name)
 		}
 	}
-	return provided, missingImports(missing)
+	if len(missing) > 0 {
+		return nil, missingImports(missing)
+	}
+	provided := host{}
+	for module, names := range wanted {
+		made, err := from.Instantiate(ctx, runtime, module, names)
+		if err != nil {
+			return nil, fmt.Errorf("needs %s, which cannot be set up: %w", module, err)
+		}
+		provided[module] = made.ExportedFunctionDefinitions()
+	}
+	return provided, nil
 }
 
 // missingImports names at most a few of them, and what each module of them
 // tells about the program.
 func missingImports(missing []importName) error {
-	if len(missing) == 0 {
-		return nil
-	}
 	var names, hints []string
 	for _, imp := range missing {
 		names = append(names, imp.module+"."+imp.name)
@@ -56,16 +60,16 @@ func missingImports(missing []importName) error {
 // hintFor says what an import that nobody provides gives away.
 func hintFor(imp importName) string {
 	switch module := imp.module; {
-	case module == "wasi_unstable":
-		return "wasi_unstable is the preview of WASI before preview 1: build it with a current compiler"
 	case module == "wasi_snapshot_preview2" || strings.HasPrefix(module, "wasi:"):
 		return module + " belongs to WASI 0.2 components: build it for WASI preview 1 (wasm32-wasip1)"
 	case module == "wasi" && imp.name == "thread-spawn", imp.shared:
 		return "it was built for wasi-threads: build it without threads"
-	case module == wasi_snapshot_preview1.ModuleName && strings.HasPrefix(imp.name, "sock_"):
+	case module == wasi.Preview1 && strings.HasPrefix(imp.name, "sock_"):
 		return "sockets beyond WASI preview 1 are an extension of some runtimes"
-	case module == wasi_snapshot_preview1.ModuleName:
+	case module == wasi.Preview1:
 		return "WASI preview 1 has no such function"
+	case module == wasi.Unstable:
+		return "the preview of WASI before preview 1 has no such function"
 	case strings.HasPrefix(module, "wasi_"):
 		return module + " is an extension of WASI of some runtimes"
 	case module == "env" || module == "a":

@@ -165,13 +165,12 @@ func memoryAfterRun(t *testing.T, module []byte) []byte {
 	if code := instance.Run(context.Background()); code != 0 {
 		t.Fatalf("exit %d", code)
 	}
-	memory, _ := instance.module.Memory().Read(0, 64)
+	memory, _ := instance.module.Memory().Read(0, 256)
 	return memory
 }
 
-// Host calls that allocate on the Go heap must not pile up, although guests
-// never stop for the collector.
-func TestHeapStaysBounded(t *testing.T) {
+// Host calls must not allocate, because guests never stop for the collector.
+func TestHeapStaysAsItIs(t *testing.T) {
 	const calls = 300_000
 	data := asm.Section(asm.DataSection, asm.Data(0, "etc"))
 	module := guest(noStart, data, function{"_start", typeVoid, asm.Code(1,
@@ -182,13 +181,13 @@ func TestHeapStaysBounded(t *testing.T) {
 		asm.Op(asm.End))})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	memoryAfterRun(t, module)
+	memory := memoryAfterRun(t, module)
 	runtime.ReadMemStats(&after)
-	const mib = 1 << 20
-	if allocated := (after.TotalAlloc - before.TotalAlloc) / mib; allocated < 48 {
-		t.Fatalf("the calls allocated only %d MiB: nothing was tried", allocated)
+	if memory[64+16] != 3 {
+		t.Fatal("the calls have not found the directory /etc")
 	}
-	if heap := after.HeapInuse / mib; heap > 32 {
-		t.Errorf("the heap has %d MiB in use", heap)
+	const mib = 1 << 20
+	if allocated := (after.TotalAlloc - before.TotalAlloc) / mib; allocated > 8 {
+		t.Errorf("%d calls and what it takes to load a module allocated %d MiB", calls, allocated)
 	}
 }

@@ -1,14 +1,14 @@
 package engine
 
 import (
-	"os"
 	"runtime"
-	"strings"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/sandbox/wasi"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 	"golang.org/x/sys/cpu"
+	"golang.org/x/sys/unix"
 )
 
 // runtimeConfig is how wazero compiles: everything it can, on whatever the CPU
@@ -35,23 +35,22 @@ func coreFeatures() api.CoreFeatures {
 	return features
 }
 
-// moduleConfig is what the guest sees of the world.
-func moduleConfig(cfg *Config) wazero.ModuleConfig {
-	config := wazero.NewModuleConfig().
+// moduleConfig is how a module becomes an instance.
+func moduleConfig() wazero.ModuleConfig {
+	return wazero.NewModuleConfig().
 		// Without a name of its own a guest cannot clash with the host's modules.
 		WithName("").
 		// Run calls the entry function.
-		WithStartFunctions().
-		WithArgs(cfg.Args...).
-		WithStdin(os.Stdin).WithStdout(os.Stdout).WithStderr(os.Stderr).
+		WithStartFunctions()
+}
+
+// world is what the guest sees of the world.
+func world(cfg *Config) wasi.Config {
+	return wasi.Config{
+		Args: cfg.Args, Env: cfg.Env,
+		Streams: [3]int{unix.Stdin, unix.Stdout, unix.Stderr},
 		// The process is in the container's root already. wasi-libc takes a
 		// preopen of "." for one of "/", so one is all there can be.
-		WithFSConfig(wazero.NewFSConfig().WithDirMount("/", "/")).
-		WithSysWalltime().WithSysNanotime().WithSysNanosleep().
-		WithRandSource(kernelRandom{})
-	for _, variable := range cfg.Env {
-		key, value, _ := strings.Cut(variable, "=")
-		config = config.WithEnv(key, value)
+		Preopens: []wasi.Preopen{{Path: "/", Name: "/"}},
 	}
-	return config
 }

@@ -20,7 +20,7 @@ func Sandbox(further []unix.SockFilter) ([]unix.SockFilter, error) {
 	// WASI preview 1 here has no sockets. With them a third list would follow,
 	// for a container that has a network: accept4, recvfrom and their kin on
 	// sockets that are open already, and socket only where guests may connect.
-	own, err := filter(descriptors, paths)
+	own, err := filter(waiting, descriptors, files, paths)
 	if err != nil || len(further) == 0 {
 		return own, err
 	}
@@ -30,13 +30,13 @@ func Sandbox(further []unix.SockFilter) ([]unix.SockFilter, error) {
 // Compiler returns the filter of a process that compiles modules and runs no
 // guest: it works on descriptors that are open already, and has no call that
 // takes a path.
-func Compiler() ([]unix.SockFilter, error) { return filter(descriptors) }
+func Compiler() ([]unix.SockFilter, error) { return filter(nil, descriptors) }
 
-// filter allows what Go's runtime needs and the lists. The kernel remembers which
-// calls are allowed whatever their arguments, and runs the filter for the rest,
-// which therefore come first.
-func filter(lists ...[]uint32) ([]unix.SockFilter, error) {
-	rules := narrowed()
+// filter allows what Go's runtime needs, the lists and further calls of which a
+// part is allowed. The kernel remembers which calls are allowed whatever their
+// arguments, and runs the filter for the rest, which therefore come first.
+func filter(parts []Rule, lists ...[]uint32) ([]unix.SockFilter, error) {
+	rules := append(narrowed(), parts...)
 	for _, list := range append(lists, goRuntime) {
 		for _, number := range list {
 			rules = append(rules, Rule{Number: number, Action: Allow})
@@ -64,12 +64,23 @@ var descriptors = []uint32{
 	unix.SYS_FSTAT, unix.SYS_FTRUNCATE, unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_PPOLL,
 }
 
+// files is what WASI's functions on open files become beside that: buffers that
+// are the guest's memory, room on a disk and advice about reading.
+var files = []uint32{
+	unix.SYS_READV, unix.SYS_WRITEV, unix.SYS_PREADV, unix.SYS_PWRITEV, unix.SYS_FALLOCATE, unix.SYS_FADVISE64,
+}
+
 // paths is what WASI's functions on paths become. Every one is decided by the
-// container's mounts and the user's permissions.
+// container's mounts and the user's permissions. Files are opened by openat2 alone,
+// which keeps the kernel below a guest's directory.
 var paths = []uint32{
-	unix.SYS_OPENAT, statAt, unix.SYS_READLINKAT, unix.SYS_GETDENTS64,
+	unix.SYS_OPENAT2, unix.SYS_READLINKAT, unix.SYS_GETDENTS64,
 	unix.SYS_MKDIRAT, unix.SYS_UNLINKAT, unix.SYS_RENAMEAT, unix.SYS_LINKAT, unix.SYS_SYMLINKAT, unix.SYS_UTIMENSAT,
 }
+
+// waiting is how much there is to read (FIONREAD), which poll_oneoff tells. No other
+// request of ioctl(2) is allowed.
+var waiting = []Rule{{Number: unix.SYS_IOCTL, Action: Allow, Conditions: []Condition{int32Equals(1, unix.TIOCINQ)}}}
 
 // narrowed are the calls of which a part is allowed.
 func narrowed() (rules []Rule) {

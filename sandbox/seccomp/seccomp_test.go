@@ -262,7 +262,7 @@ var refused = map[string]probe{
 	"open_tree":                   {number: unix.SYS_OPEN_TREE},
 	"move_mount":                  {number: unix.SYS_MOVE_MOUNT},
 	"fsopen":                      {number: unix.SYS_FSOPEN},
-	"openat2":                     {number: unix.SYS_OPENAT2},
+	"openat":                      {number: unix.SYS_OPENAT},
 	"name_to_handle_at":           {number: unix.SYS_NAME_TO_HANDLE_AT},
 	"open_by_handle_at":           {number: unix.SYS_OPEN_BY_HANDLE_AT},
 	"init_module":                 {number: unix.SYS_INIT_MODULE},
@@ -324,8 +324,7 @@ const anonymous = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS
 
 // byPath are calls that a sandbox may make and a compiler may not.
 var byPath = map[string]probe{
-	"openat":     {number: unix.SYS_OPENAT},
-	"fstatat":    {number: statAt},
+	"openat2":    {number: unix.SYS_OPENAT2},
 	"readlinkat": {number: unix.SYS_READLINKAT},
 	"unlinkat":   {number: unix.SYS_UNLINKAT},
 	"mkdirat":    {number: unix.SYS_MKDIRAT},

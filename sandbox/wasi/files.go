@@ -225,7 +225,7 @@ func (h *Host) fdClose(s []uint64) errno {
 	if e != success {
 		return e
 	}
-	return d.release()
+	return h.table.close(d)
 }
 
 // fdRenumber is fd_renumber(fd, to). Both must be open.
@@ -238,7 +238,7 @@ func (h *Host) fdRenumber(s []uint64) errno {
 	if e != success || from == to {
 		return e
 	}
-	_ = to.release()
+	_ = h.table.close(to)
 	*to = *from
 	from.open = false
 	return success

@@ -202,9 +202,9 @@ func openDescriptors(t *testing.T) int {
 // A guest that closes its standard error takes nothing from the process that still
 // has something to say.
 func TestStandardErrorStaysOpen(t *testing.T) {
-	d := descriptor{open: true, fd: unix.Stderr, listing: -1}
-	if e := d.release(); e != success || d.open {
-		t.Errorf("errno %d, open %v", e, d.open)
+	all := table{{open: true, fd: unix.Stderr, listing: -1}}
+	if e := all.close(&all[0]); e != success || all[0].open {
+		t.Errorf("errno %d, open %v", e, all[0].open)
 	}
 	if _, err := unix.FcntlInt(uintptr(unix.Stderr), unix.F_GETFD, 0); err != nil {
 		t.Error(err)

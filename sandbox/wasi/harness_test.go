@@ -87,7 +87,7 @@ func newGuest(t *testing.T, config wazero.RuntimeConfig, module string, cfg Conf
 	t.Cleanup(func() {
 		for i := range g.host.table {
 			if d := &g.host.table[i]; d.open && !slices.Contains(cfg.Streams[:], d.fd) {
-				d.release()
+				g.host.table.close(d)
 			}
 		}
 	})

@@ -190,11 +190,17 @@ func (h *Host) pathFilestatGetUnstable(s []uint64) errno {
 
 func (h *Host) pathFilestat(s []uint64, put filestatPutter) errno {
 	fd, e := h.lookup(s[0], rightPathFilestat, s[1], s[2], s[3])
-	if e != success {
-		return e
+	switch {
+	case e == success:
+		e = h.fstat(fd)
+		_ = unix.Close(fd)
+	case e == errnoLoop && uint32(s[1]) != 0:
+		d, _ := h.table.directory(s[0], 0)
+		path, _ := h.path(0, s[2], s[3])
+		if stream := h.named(d, path); stream != nil {
+			e = h.fstat(stream.fd)
+		}
 	}
-	e = h.fstat(fd)
-	_ = unix.Close(fd)
 	if e != success {
 		return e
 	}

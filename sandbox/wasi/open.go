@@ -47,6 +47,15 @@ func (h *Host) pathOpen(s []uint64) errno {
 	}
 	flags |= linuxOpen(oflags, base) | openFlags(fdflags) | unix.O_NOCTTY
 	fd, e := h.open(d, path, flags, mode)
+	if e == errnoLoop && flags&unix.O_NOFOLLOW == 0 {
+		if stream := h.named(d, path); stream != nil {
+			opened, e := h.again(stream, base)
+			if e == success {
+				little.PutUint32(result, h.table.add(opened))
+			}
+			return e
+		}
+	}
 	if e != success {
 		return e
 	}

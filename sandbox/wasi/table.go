@@ -76,15 +76,20 @@ func (t *table) add(d descriptor) uint32 {
 	return uint32(len(*t) - 1)
 }
 
-// release closes what the kernel has of a descriptor. The standard error stays
-// open, because messages about the guest go there.
-func (d *descriptor) release() errno {
+// close closes a descriptor, and what the kernel has of it where no other stands for
+// the same. The standard error stays open, because messages about the guest go there.
+func (t table) close(d *descriptor) errno {
 	d.open = false
 	if d.listing >= 0 {
 		_ = unix.Close(d.listing)
 	}
 	if d.fd == unix.Stderr {
 		return success
+	}
+	for i := range t {
+		if t[i].open && t[i].fd == d.fd {
+			return success
+		}
 	}
 	_, _, e := unix.Syscall(unix.SYS_CLOSE, uintptr(d.fd), 0, 0)
 	return fromLinux(e)

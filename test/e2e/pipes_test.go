@@ -56,9 +56,9 @@ func TestPipesBlockOnlyTheGuest(t *testing.T) {
 		"stdin":    pod(plan{guest: "cat", io: given(cio.Config{Stdin: filepath.Join(dir, "stdin")})}),
 	}
 	for how, b := range stuck {
-		call := uintptr(unix.SYS_OPENAT)
+		call := uintptr(unix.SYS_OPENAT2)
 		if how == "stdin" {
-			call = unix.SYS_READ
+			call = unix.SYS_READV
 		}
 		eventually(t, how+": the guest blocks", func() bool { return inCall(b.task.Pid(), call) })
 	}

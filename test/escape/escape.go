@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -127,11 +128,24 @@ func descriptor(number uintptr, args ...uintptr) error {
 // none is the descriptor that no process has.
 const none = ^uintptr(0)
 
+// opened opens a file, by the one call that a sandbox has for it.
+func opened(path string, flags int) (*os.File, error) {
+	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY)}
+	if flags&unix.O_CREAT != 0 {
+		how.Mode = 0o700
+	}
+	fd, err := unix.Openat2(unix.AT_FDCWD, path, &how)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
 // open opens a file and does nothing to it.
 func open(path string, flags int) error {
-	fd, err := unix.Open(path, flags|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	f, err := opened(path, flags)
 	if err == nil {
-		unix.Close(fd)
+		f.Close()
 	}
 	return err
 }

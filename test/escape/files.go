@@ -27,7 +27,7 @@ func reads(path func(secret string) string) func(world) error {
 func own(use func(path string) error) func(world) error {
 	return func(world) error {
 		const path = "/escape-file"
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
+		if err := open(path, unix.O_CREAT|unix.O_TRUNC|unix.O_WRONLY); err != nil {
 			return err
 		}
 		defer os.Remove(path)
@@ -116,12 +116,13 @@ var files = []Attempt{
 	{Name: "uevent_helper", Gain: "have the host's kernel start a program", Vague: true, try: write("/sys/kernel/uevent_helper")},
 	{Name: "/proc/kcore", Gain: "read the kernel's memory", Vague: true, try: attempt(func() error { return empty("/proc/kcore") })},
 	{Name: "/proc/keys", Gain: "see the keys of others", try: attempt(func() error { return empty("/proc/keys") })},
-	{Name: "a cgroup's release_agent", Gain: "have the host's kernel start a program", Vague: true, try: attempt(func() error { return writeAny("/sys/fs/cgroup/*/release_agent") })},
-	{Name: "cgroup.procs", Gain: "leave one's limits", try: attempt(func() error {
-		return writeAny("/sys/fs/cgroup/*/cgroup.procs", "/sys/fs/cgroup/cgroup.procs")
-	})},
+	{Name: "a cgroup's release_agent", Gain: "have the host's kernel start a program", Vague: true, try: attempt(func() error { return writeAny("release_agent") })},
+	{Name: "cgroup.procs", Gain: "leave one's limits", try: attempt(func() error { return writeAny("cgroup.procs") })},
 	{Name: "a cgroup of its own", Gain: "the same", try: attempt(func() error {
-		return writeAny("/sys/fs/cgroup/*/cgroup.clone_children", "/sys/fs/cgroup/cgroup.subtree_control")
+		if err := writeAny("cgroup.clone_children"); err == nil {
+			return nil
+		}
+		return writeAny("cgroup.subtree_control")
 	})},
 	{Name: "fanotify_init", Gain: "watch a whole file system of the host", try: attempt(func() error { return descriptor(unix.SYS_FANOTIFY_INIT, 0, 0) })},
 	{Name: "quotactl", Gain: "lift a file system's quotas", try: attempt(func() error {
@@ -133,7 +134,7 @@ var files = []Attempt{
 // ownMemory reads a variable by way of procfs.
 func ownMemory() error {
 	want := []byte("what is in memory")
-	f, err := os.Open("/proc/self/mem")
+	f, err := opened("/proc/self/mem", unix.O_RDONLY)
 	if err != nil {
 		return hidden(err)
 	}
@@ -148,7 +149,7 @@ func ownMemory() error {
 
 // empty looks for content in a file that should be covered.
 func empty(path string) error {
-	f, err := os.Open(path)
+	f, err := opened(path, unix.O_RDONLY)
 	if err != nil {
 		return hidden(err)
 	}
@@ -159,15 +160,20 @@ func empty(path string) error {
 	return nil
 }
 
-// writeAny opens for writing whatever matches.
-func writeAny(patterns ...string) (err error) {
-	err = errHidden
-	for _, pattern := range patterns {
-		paths, _ := filepath.Glob(pattern)
-		for _, path := range paths {
-			if err = hidden(open(path, unix.O_WRONLY)); err == nil {
-				return nil
-			}
+// writeAny opens for writing a file of that name in any group of the host's cgroups.
+func writeAny(name string) (err error) {
+	const root = "/sys/fs/cgroup"
+	paths := []string{filepath.Join(root, name)}
+	if f, err := opened(root, unix.O_RDONLY|unix.O_DIRECTORY); err == nil {
+		defer f.Close()
+		groups, _ := f.Readdirnames(-1)
+		for _, group := range groups {
+			paths = append(paths, filepath.Join(root, group, name))
+		}
+	}
+	for _, path := range paths {
+		if err = hidden(open(path, unix.O_WRONLY)); err == nil {
+			break
 		}
 	}
 	return err

@@ -23,14 +23,14 @@ var memory = []Attempt{
 		return unix.Mprotect(unsafe.Slice((*byte)(p), page), writeAndExecute)
 	})},
 	{Name: "a file of its own to execute", Gain: "write code to a file and run it from there", try: own(func(path string) error {
-		if err := os.WriteFile(path, []byte("code"), 0o700); err != nil {
-			return err
-		}
-		f, err := os.Open(path)
+		f, err := opened(path, unix.O_RDWR)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
+		if _, err := f.WriteString("code"); err != nil {
+			return err
+		}
 		return mapping(int(f.Fd()), unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE)
 	})},
 	{Name: "shared memory", Gain: "have one memory at two places, to write and to execute", try: attempt(func() error {

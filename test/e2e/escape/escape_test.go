@@ -54,7 +54,8 @@ const program = "/attacker"
 
 func TestEscape(t *testing.T) {
 	host := start(t)
-	ours := []string{"--runtime", "io.containerd.wasm.v1"}
+	// By its first bytes the attacker is a Linux program, which runc would run.
+	ours := []string{"--runtime", "io.containerd.wasm.v1", "--annotation", "run.oci.handler=wasm"}
 	sandbox, _ := host.outcomes(t, ours)
 	for _, a := range escape.Attempts {
 		if !a.Deadly {

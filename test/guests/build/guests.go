@@ -22,6 +22,7 @@ var guests = func() []guest {
 		goGuest("gocat", "gocat"),
 		goGuest("gofiles", "gofiles"),
 		goGuest("goescape", "goescape"),
+		goGuest("conform-go", "conform"),
 		cGuest("hello-c", "hello"),
 		// With debug information for source lines in the stack, and without
 		// optimisation, which would find that some traps never happen.
@@ -32,7 +33,7 @@ var guests = func() []guest {
 		{name: "hello-rust", source: "rust/hello.rs", compile: rustc},
 		{name: "hello-as", source: "assemblyscript/hello.ts", compile: asc},
 	}
-	for _, name := range []string{"alloc", "args", "cat", "count", "cwd", "env", "exit", "files", "isatty", "sleep", "spin"} {
+	for _, name := range []string{"alloc", "args", "cat", "conform", "count", "cwd", "env", "exit", "files", "isatty", "sleep", "spin"} {
 		all = append(all, cGuest(name, name))
 	}
 	return append(all, malformed...)
