@@ -3,6 +3,7 @@ package oci
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -18,8 +19,13 @@ const Prefix = "io.containerd.wasm.v1."
 // as they are.
 const AnnotationModule = "module"
 
+// AnnotationListen names the addresses at which the container's first process
+// listens, as tcp://ADDRESS:PORT, with commas between several: its guest finds the
+// sockets as descriptors from 4 on.
+const AnnotationListen = "listen"
+
 // annotations are all that there are.
-var annotations = []string{AnnotationModule}
+var annotations = []string{AnnotationModule, AnnotationListen}
 
 // CheckAnnotation says whether there is an annotation of that name, without
 // Prefix, for the administrator to allow.
@@ -40,8 +46,9 @@ const (
 
 // told is what annotations say.
 type told struct {
-	entry entry
-	wasm  bool
+	entry  entry
+	listen []netip.AddrPort
+	wasm   bool
 }
 
 // readAnnotations reads the annotations of a runtime spec, of which those in
@@ -72,6 +79,12 @@ func readAnnotations(spec map[string]string, allowed []string) (t told, err erro
 		}
 	}
 
+	if value, ok := spec[Prefix+AnnotationListen]; ok {
+		if t.listen, err = parseListen(value); err != nil {
+			return told{}, fmt.Errorf("annotation %q: %w: %w", Prefix+AnnotationListen, err, errdefs.ErrInvalidArgument)
+		}
+	}
+
 	for key, values := range map[string][]string{
 		crunHandler: {"wasm"},
 		crunVariant: {"compat", "compat-smart"},
@@ -85,4 +98,26 @@ func readAnnotations(spec map[string]string, allowed []string) (t told, err erro
 	// The smart variant is Wasm only where the file looks like it.
 	t.wasm = spec[crunHandler] == "wasm" || spec[crunVariant] == "compat"
 	return t, nil
+}
+
+// maxListen bounds the addresses of a container.
+const maxListen = 64
+
+// parseListen reads tcp://ADDRESS:PORT, or several with commas between them.
+func parseListen(value string) (addresses []netip.AddrPort, err error) {
+	for text := range strings.SplitSeq(value, ",") {
+		text = strings.TrimSpace(text)
+		host, tcp := strings.CutPrefix(text, "tcp://")
+		address, err := netip.ParseAddrPort(host)
+		if !tcp || err != nil || address.Port() == 0 {
+			return nil, fmt.Errorf("%s is no address to listen at; write tcp://0.0.0.0:8080 or tcp://[::]:8080", quote(text))
+		}
+		if slices.Contains(addresses, address) {
+			return nil, fmt.Errorf("%s is there twice", quote(text))
+		}
+		if addresses = append(addresses, address); len(addresses) > maxListen {
+			return nil, fmt.Errorf("more than %d addresses", maxListen)
+		}
+	}
+	return addresses, nil
 }

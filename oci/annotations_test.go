@@ -1,7 +1,10 @@
 package oci
 
 import (
+	"fmt"
+	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,5 +118,36 @@ func TestCanonical(t *testing.T) {
 		if got := canonical(typed); got != want {
 			t.Errorf("%s is %s, not %s", typed, got, want)
 		}
+	}
+}
+
+func TestListen(t *testing.T) {
+	listen := []string{AnnotationListen}
+	annotated := func(value string) Container {
+		return container(map[string]string{Prefix + "listen": value}, listen, "/a.wasm")
+	}
+	m, err := annotated("tcp://0.0.0.0:80, tcp://[::1]:8080").Module(t.Context())
+	want := []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:80"), netip.MustParseAddrPort("[::1]:8080")}
+	if err != nil || !slices.Equal(m.Listen, want) {
+		t.Errorf("%v, %v", m.Listen, err)
+	}
+	for value, want := range map[string]string{
+		"":                                  "is no address to listen at; write tcp://",
+		"tcp://0.0.0.0":                     "is no address to listen at",
+		"tcp://0.0.0.0:0":                   "is no address to listen at",
+		"tcp://0.0.0.0:80,":                 "is no address to listen at",
+		"unix:///socket":                    "is no address to listen at",
+		"tcp://0.0.0.0:80,tcp://0.0.0.0:80": "is there twice",
+	} {
+		if _, err := annotated(value).Module(t.Context()); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", value, err, want)
+		}
+	}
+	var many []string
+	for port := range maxListen + 1 {
+		many = append(many, fmt.Sprintf("tcp://0.0.0.0:%d", port+1))
+	}
+	if _, err := annotated(strings.Join(many, ",")).Module(t.Context()); err == nil || !strings.Contains(err.Error(), "more than 64 addresses") {
+		t.Errorf("many: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package oci
 import (
 	"encoding/json"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -169,6 +170,7 @@ func FuzzAnnotations(f *testing.F) {
 		f.Add(Prefix+"module", "/b.wasm#g", allowed)
 		f.Add(Prefix+"module", "#", allowed)
 		f.Add(Prefix+"modules", "x", allowed)
+		f.Add(Prefix+"listen", "tcp://0.0.0.0:80,tcp://[::1]:8080", allowed)
 		f.Add(crunHandler, "wasm", allowed)
 		f.Add(crunVariant, "compat-smart", allowed)
 		f.Add("\x1b]0;", "\x00", allowed)
@@ -181,7 +183,7 @@ func FuzzAnnotations(f *testing.F) {
 		got, err := readAnnotations(map[string]string{key: value}, allowed)
 		presentable(t, err)
 		if err != nil {
-			if got != (told{}) {
+			if !reflect.DeepEqual(got, told{}) {
 				t.Errorf("both %+v and an error", got)
 			}
 			return
@@ -189,10 +191,13 @@ func FuzzAnnotations(f *testing.F) {
 		if got.entry != (entry{}) && (!allow || key != Prefix+"module") {
 			t.Errorf("%q counts: %+v", key, got)
 		}
+		if got.listen != nil && (!allow || key != Prefix+"listen") {
+			t.Errorf("%q counts: %+v", key, got)
+		}
 		if got.wasm && !(key == crunHandler && value == "wasm" || key == crunVariant && value == "compat") {
 			t.Errorf("%q = %q calls it Wasm", key, value)
 		}
-		if strings.HasPrefix(key, Prefix) && got == (told{}) {
+		if strings.HasPrefix(key, Prefix) && reflect.DeepEqual(got, told{}) {
 			t.Errorf("%q is ignored", key)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -28,6 +29,8 @@ type Module struct {
 	Function string
 	// Args are the guest's arguments, the program's name first.
 	Args []string
+	// Listen are the addresses at which the first process listens.
+	Listen []netip.AddrPort
 	// Declared says that the image or an annotation calls it Wasm. Otherwise the
 	// file's first bytes tell.
 	Declared bool
@@ -65,7 +68,7 @@ func (c Container) Module(ctx context.Context) (Module, error) {
 	entry.file = cmp.Or(told.entry.file, entry.file)
 	entry.function = cmp.Or(told.entry.function, entry.function)
 
-	m := Module{Function: entry.function, Args: args, Declared: told.wasm}
+	m := Module{Function: entry.function, Args: args, Listen: told.listen, Declared: told.wasm}
 	if c.Images == nil {
 		m.Note = "containerd's address is not known, so layers of the image could not be looked at"
 	} else if m.Layer, m.Note, err = c.Images.layer(ctx, c.ID, entry.file); err != nil {

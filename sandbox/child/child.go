@@ -92,6 +92,11 @@ func prepare(control *os.File, setup *wire.Setup) (*engine.Instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	// While the process may still use the ports that are root's.
+	listeners, err := listen(setup.Module.Listen)
+	if err != nil {
+		return nil, err
+	}
 	if err := jail.DropPrivileges(setup.Spec); err != nil {
 		return nil, err
 	}
@@ -106,6 +111,7 @@ func prepare(control *os.File, setup *wire.Setup) (*engine.Instance, error) {
 		Args:           setup.Module.Args,
 		Env:            environment(setup.Spec.Process),
 		MemoryLimit:    setup.MemoryLimit,
+		Listeners:      listeners,
 	})
 }
 
@@ -128,7 +134,7 @@ func given(control *os.File) jail.Given {
 // filterCalls puts the process under the filter of every sandbox and the spec's.
 // No byte of the module has been looked at before.
 func filterCalls(setup *wire.Setup) error {
-	filter, err := seccomp.Sandbox(setup.Filter)
+	filter, err := seccomp.Sandbox(setup.Filter, len(setup.Module.Listen) > 0)
 	if err == nil {
 		err = seccomp.Install(filter, setup.FilterFlags)
 	}

@@ -44,6 +44,9 @@ type Config struct {
 	// none. The guest's memory ends below it, so that a guest that asks for too
 	// much sees memory.grow fail before the kernel kills the process.
 	MemoryLimit int64
+	// Listeners are sockets that listen and do not block. They become the guest's
+	// descriptors behind its root directory.
+	Listeners []int
 }
 
 // Instance is a loaded module. It lives as long as the process.

@@ -52,5 +52,6 @@ func world(cfg *Config) wasi.Config {
 		// The process is in the container's root already. wasi-libc takes a
 		// preopen of "." for one of "/", so one is all there can be.
 		Preopens: []wasi.Preopen{{Path: "/", Name: "/"}},
+		Sockets:  cfg.Listeners,
 	}
 }

@@ -16,11 +16,14 @@ import (
 // A call that is missing fails with EPERM. What the sandbox allows goes on to
 // the further filter, where there is one: the spec's, which can only take away.
 // The two are one program, so that the process need not be allowed seccomp(2).
-func Sandbox(further []unix.SockFilter) ([]unix.SockFilter, error) {
-	// WASI preview 1 here has no sockets. With them a third list would follow,
-	// for a container that has a network: accept4, recvfrom and their kin on
-	// sockets that are open already, and socket only where guests may connect.
-	own, err := filter(waiting, descriptors, files, paths)
+//
+// One that listens may also accept connections and use them. It cannot make a socket.
+func Sandbox(further []unix.SockFilter, listens bool) ([]unix.SockFilter, error) {
+	lists := [][]uint32{descriptors, files, paths}
+	if listens {
+		lists = append(lists, connections)
+	}
+	own, err := filter(waiting, lists...)
 	if err != nil || len(further) == 0 {
 		return own, err
 	}
@@ -77,6 +80,10 @@ var paths = []uint32{
 	unix.SYS_OPENAT2, unix.SYS_READLINKAT, unix.SYS_GETDENTS64,
 	unix.SYS_MKDIRAT, unix.SYS_UNLINKAT, unix.SYS_RENAMEAT, unix.SYS_LINKAT, unix.SYS_SYMLINKAT, unix.SYS_UTIMENSAT,
 }
+
+// connections is what WASI's functions on sockets become, beside reading and writing.
+// recvmsg is none of them: it would also receive descriptors.
+var connections = []uint32{unix.SYS_ACCEPT4, unix.SYS_RECVFROM, unix.SYS_SHUTDOWN}
 
 // waiting is how much there is to read (FIONREAD), which poll_oneoff tells. No other
 // request of ioctl(2) is allowed.

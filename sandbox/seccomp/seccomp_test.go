@@ -65,7 +65,9 @@ func tryProbes(encoded string, probes []string) {
 	var err error
 	switch name {
 	case "sandbox":
-		filter, err = Sandbox(decode(given))
+		filter, err = Sandbox(decode(given), false)
+	case "listener":
+		filter, err = Sandbox(nil, true)
 	case "compiler":
 		filter, err = Compiler()
 	default:
@@ -330,6 +332,13 @@ var byPath = map[string]probe{
 	"mkdirat":    {number: unix.SYS_MKDIRAT},
 }
 
+// byConnection are calls that a sandbox may make that listens, here on no descriptor.
+var byConnection = map[string]probe{
+	"accept4":  {unix.SYS_ACCEPT4, [6]uintptr{^uintptr(0)}},
+	"recvfrom": {unix.SYS_RECVFROM, [6]uintptr{^uintptr(0)}},
+	"shutdown": {unix.SYS_SHUTDOWN, [6]uintptr{^uintptr(0)}},
+}
+
 // allowed are calls that a process makes under either filter.
 var allowed = map[string]probe{
 	"memory to write":      {unix.SYS_MMAP, [6]uintptr{0, page, unix.PROT_READ | unix.PROT_WRITE, anonymous, ^uintptr(0)}},
@@ -362,6 +371,8 @@ func TestRefuses(t *testing.T) {
 		t.Run(filter, func(t *testing.T) { answers(t, filter, refused, eperm) })
 	}
 	answers(t, "compiler", byPath, eperm)
+	answers(t, "listener", refused, eperm)
+	answers(t, "sandbox", byConnection, eperm)
 }
 
 func TestAllows(t *testing.T) {
@@ -370,6 +381,7 @@ func TestAllows(t *testing.T) {
 			answers(t, filter, allowed, func(errno unix.Errno) bool { return errno == 0 })
 		})
 	}
+	answers(t, "listener", byConnection, func(errno unix.Errno) bool { return errno == unix.EBADF })
 	// The kernel was asked, and found that a name at address 0 is none.
 	answers(t, "sandbox", byPath, func(errno unix.Errno) bool { return errno == unix.EFAULT || errno == unix.EINVAL })
 }
@@ -424,7 +436,7 @@ func TestFurtherFilter(t *testing.T) {
 		t.Errorf("errnos %v, want %v", got, want)
 	}
 	many := make([]unix.SockFilter, maxInstructions)
-	if _, err := Sandbox(many); err == nil || !strings.Contains(err.Error(), "use fewer rules") {
+	if _, err := Sandbox(many, false); err == nil || !strings.Contains(err.Error(), "use fewer rules") {
 		t.Errorf("two filters that are too long together: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package wasi
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -19,6 +20,9 @@ type Config struct {
 	Streams [3]int
 	// Preopens become the descriptors from 3 on.
 	Preopens []Preopen
+	// Sockets are descriptors that follow them: wasi-libc looks for directories from
+	// 3 on, as far as the first one that is none.
+	Sockets []int
 }
 
 // Preopen is a directory that the guest has from its beginning.
@@ -67,6 +71,14 @@ func New(cfg Config) (*Host, error) {
 		d, err := preopened(p)
 		if err != nil {
 			return nil, err
+		}
+		d.open = true
+		h.table = append(h.table, d)
+	}
+	for _, fd := range cfg.Sockets {
+		d, ok := h.stream(fd)
+		if !ok {
+			return nil, fmt.Errorf("descriptor %d is no socket for the guest", fd)
 		}
 		d.open = true
 		h.table = append(h.table, d)

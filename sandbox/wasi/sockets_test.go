@@ -1,9 +1,11 @@
 package wasi
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/tetratelabs/wazero"
 	"golang.org/x/sys/unix"
 )
 
@@ -80,6 +82,25 @@ func TestSockets(t *testing.T) {
 		}
 		g.want(errnoPipe, "sock_send", conn, at, n, 0, result)
 	})
+}
+
+// Sockets that a guest has from its beginning follow its directories, which a guest
+// looks for until it meets the first descriptor that is none.
+func TestGivenSockets(t *testing.T) {
+	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGuest(t, wazero.NewRuntimeConfigInterpreter(), Preview1, Config{Streams: streams(t), Sockets: []int{listener}})
+	g.want(success, "fd_prestat_get", root, result)
+	g.want(errnoBadf, "fd_prestat_get", root+1, result)
+	g.want(success, "fd_fdstat_get", root+1, result)
+	if kind := g.bytes(result, 1)[0]; kind != 6 || !rights(g.u64(result+8)).has(rightAccept) {
+		t.Errorf("type %d, rights %b", kind, g.u64(result+8))
+	}
+	if _, err := New(Config{Sockets: []int{-1}}); err == nil || !strings.Contains(err.Error(), "descriptor -1 is no socket") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestWhatIsNoSocket(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -33,6 +34,9 @@ type Module struct {
 	Function string `json:"function,omitempty"`
 	// Args are the guest's arguments, the program's name first.
 	Args []string `json:"args"`
+	// Listen are the TCP addresses at which it listens, in the container's network
+	// namespace.
+	Listen []netip.AddrPort `json:"listen,omitempty"`
 }
 
 // Setup is the parent's first message: everything the process needs to become the container.

@@ -41,7 +41,7 @@ func (s *wasm) launch(ctx context.Context, p *process, module oci.Module, io *st
 	cfg.RootfsLayers = p.container.layers
 	cfg.CacheDir, cfg.CacheSize = p.container.options.Cache()
 	cfg.CompileTimeout = p.container.options.CompileLimit()
-	cfg.Module = sandbox.Module{Paths: module.Paths, Function: module.Function, Args: module.Args}
+	cfg.Module = sandbox.Module{Paths: module.Paths, Function: module.Function, Args: module.Args, Listen: module.Listen}
 	if module.Layer != nil {
 		cfg.Module.Name, cfg.Layer = module.Layer.String(), layer.Of(s.images, module.Layer, cfg.CacheDir)
 	}

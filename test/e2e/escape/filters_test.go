@@ -36,7 +36,8 @@ func TestFilters(t *testing.T) {
 		make func() ([]unix.SockFilter, error)
 	}{
 		{"a process that compiles a module", own.Compiler},
-		{"a sandbox", func() ([]unix.SockFilter, error) { return own.Sandbox(nil) }},
+		{"a sandbox", func() ([]unix.SockFilter, error) { return own.Sandbox(nil, false) }},
+		{"a sandbox that listens", func() ([]unix.SockFilter, error) { return own.Sandbox(nil, true) }},
 		{sentry, nil},
 		{"containerd's default profile for runc, with its default capabilities", defaultProfile},
 	} {

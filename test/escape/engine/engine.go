@@ -18,6 +18,7 @@ type Config struct {
 	Function       string
 	Args, Env      []string
 	MemoryLimit    int64
+	Listeners      []int
 }
 
 type Instance struct{ args []string }

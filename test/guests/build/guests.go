@@ -23,6 +23,7 @@ var guests = func() []guest {
 		goGuest("gofiles", "gofiles"),
 		goGuest("goescape", "goescape"),
 		goGuest("conform-go", "conform"),
+		goGuest("listener", "listener"),
 		cGuest("hello-c", "hello"),
 		// With debug information for source lines in the stack, and without
 		// optimisation, which would find that some traps never happen.
