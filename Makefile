@@ -82,7 +82,7 @@ guests: compilers ## the modules that the tests run, to .engines/guests
 	@go run ./test/guests/build
 
 test: ## all of the following, of the matrix what takes few minutes to build
-	@for goal in lint test-unit 'fuzz FUZZTIME=20000x' test-e2e test-escape test-rootless test-arrivals test-deploy 'test-matrix ONLY="1.6 1.7"' test-vm; do \
+	@for goal in lint test-unit 'fuzz FUZZTIME=20000x' test-e2e test-escape test-rootless test-arrivals test-docker test-deploy test-k8s 'test-matrix ONLY="1.6 1.7"' test-vm; do \
 		echo "== $$goal"; eval "$(MAKE) $$goal"; \
 	done; \
 	echo "== all passed, $$SECONDS s"

@@ -113,6 +113,11 @@ const handlers = `    bin_dir = %q
     runtime_type = 'io.containerd.wasm.v1'
     sandboxer = 'shim'
     disable_pause_image_pull = true
+    pod_annotations = ['io.containerd.wasm.v1.*']
+    [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.wasm-shim.options]
+      Annotations = ['listen']
+  [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.wasm.options]
+    Annotations = ['listen']
   [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runc]
     runtime_type = 'io.containerd.runc.v2'
 `

@@ -89,7 +89,7 @@ func testMixed(t *testing.T, class string) {
 		}},
 		sub{"containers reach each other on 127.0.0.1", func(t *testing.T) {
 			equal(t, "the sidecar's answer", p.exec(t, "linux", "wget", "-qO-", "http://127.0.0.1:8080/echo/sidecar"), "sidecar\n")
-			// Guests have no sockets; that the network is theirs they see in procfs.
+			// A guest cannot make a socket; that the network is its own it sees in procfs.
 			contains(t, "a guest's interfaces", p.read(t, "wasm", "/proc/net/dev"), "eth0")
 		}},
 		sub{"the pod's address and its host port are reached from the node", func(t *testing.T) {

@@ -35,6 +35,7 @@ func TestPods(t *testing.T) {
 			"ends":               testEnds,
 			"restarts":           testRestarts,
 			"probes":             testProbes,
+			"serving":            testServing,
 			"hooks":              testHooks,
 			"deployment":         testDeployment,
 		}

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// testProbes has probes of each kind. Guests have no sockets, so at the ports of a
-// Wasm container it is the Linux container of the pod that answers.
+// testProbes has probes of each kind. At the ports of its Wasm containers it is the
+// Linux container of the pod that answers; testServing has a guest that does.
 func testProbes(t *testing.T, class string) {
 	p := newPod(t, class, "probes", `
 volumes: [{name: shared, emptyDir: {}}]

@@ -102,16 +102,23 @@ func copies(t *testing.T, p pod) {
 	}
 }
 
-// forwards has kubectl forward a port of its own choice.
+// forwards reaches a server of the pod's by a port that is forwarded to it.
 func forwards(t *testing.T, p pod) {
-	scanner := lines(t, "port-forward", "pod/"+p.name, ":8081")
+	equal(t, "the server", get(t, forwarded(t, p, "8081")+"/echo/forwarded"), "forwarded\n")
+}
+
+// forwarded has kubectl forward a port of its own choice to one of the pod's, and
+// returns the former's URL.
+func forwarded(t *testing.T, p pod, to string) string {
+	t.Helper()
+	scanner := lines(t, "port-forward", "pod/"+p.name, ":"+to)
 	if !scanner.Scan() {
 		t.Fatal("port-forward said nothing")
 	}
-	// Forwarding from 127.0.0.1:PORT -> 8081
+	// Forwarding from 127.0.0.1:PORT -> TO
 	_, rest, _ := strings.Cut(scanner.Text(), "127.0.0.1:")
 	port, _, _ := strings.Cut(rest, " ")
-	equal(t, "by port "+port, get(t, "http://127.0.0.1:"+port+"/echo/forwarded"), "forwarded\n")
+	return "http://127.0.0.1:" + port
 }
 
 // measured reads what `kubectl top` is made of, which the kubelet gives to whoever
