@@ -25,10 +25,12 @@ import (
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/kubernetes"
 )
 
-// The images of the tests: every guest as /NAME.wasm, and busybox with /serve.
+// The images of the tests: every guest as /NAME.wasm, busybox with /serve, and the
+// one that the manual has pods of.
 const (
-	wasmImage  = "test.local/wasm:1"
-	linuxImage = "test.local/linux:1"
+	wasmImage   = "test.local/wasm:1"
+	linuxImage  = "test.local/linux:1"
+	manualImage = "registry.example.org/hello:1"
 )
 
 // What every test uses; TestMain sets it.
@@ -98,6 +100,11 @@ func images(path, guests string) ([]image.Image, error) {
 	for _, module := range modules {
 		wasm.Files["/"+filepath.Base(module)] = module
 	}
+	manual := image.Image{
+		Name:   manualImage,
+		Files:  map[string]string{"/app.wasm": filepath.Join(guests, "hello-c.wasm")},
+		Config: v1.ImageConfig{Entrypoint: []string{"/app.wasm"}},
+	}
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
 		return nil, fmt.Errorf("%w: install busybox-static", err)
@@ -122,7 +129,7 @@ func images(path, guests string) ([]image.Image, error) {
 			linux.Files["/serve"] = serve
 		}
 	}
-	return []image.Image{wasm, linux}, nil
+	return []image.Image{wasm, linux, manual}, nil
 }
 
 func isFile(path string) bool {
