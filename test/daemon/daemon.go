@@ -63,7 +63,6 @@ const criConfig = `[plugins.'io.containerd.grpc.v1.cri']
     default_runtime_name = 'wasm'
     [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.wasm]
       runtime_type = 'io.containerd.wasm.v1'
-      pod_annotations = ['io.containerd.wasm.v1.*']
   [plugins.'io.containerd.grpc.v1.cri'.cni]
     conf_dir = %[1]q
 `

@@ -105,6 +105,11 @@ const (
 	Wasm     = "wasm"      // pods are made by containerd, of a pause container
 	WasmShim = "wasm-shim" // pods are made by our shim, without one
 	Runc     = "runc"      // containerd's own runtime, for comparison
+
+	// Listening follows a name of ours for the same with options, by which pods may
+	// choose where they listen. containerd 2.4 starts no container with a user
+	// namespace under a runtime with options that are not runc's.
+	Listening = "-listening"
 )
 
 // handlers continues the table of CNI.
@@ -113,11 +118,18 @@ const handlers = `    bin_dir = %q
     runtime_type = 'io.containerd.wasm.v1'
     sandboxer = 'shim'
     disable_pause_image_pull = true
+  [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.wasm-listening]
+    runtime_type = 'io.containerd.wasm.v1'
     pod_annotations = ['io.containerd.wasm.v1.*']
-    [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.wasm-shim.options]
+    [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.wasm-listening.options]
       Annotations = ['listen']
-  [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.wasm.options]
-    Annotations = ['listen']
+  [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.wasm-shim-listening]
+    runtime_type = 'io.containerd.wasm.v1'
+    sandboxer = 'shim'
+    disable_pause_image_pull = true
+    pod_annotations = ['io.containerd.wasm.v1.*']
+    [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.wasm-shim-listening.options]
+      Annotations = ['listen']
   [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runc]
     runtime_type = 'io.containerd.runc.v2'
 `

@@ -102,7 +102,7 @@ func (c *Cluster) startNode(ctx context.Context) error {
 
 func (c *Cluster) makeRuntimeClasses(ctx context.Context) error {
 	var classes []string
-	for _, handler := range []string{Wasm, WasmShim, Runc} {
+	for _, handler := range []string{Wasm, WasmShim, Wasm + Listening, WasmShim + Listening, Runc} {
 		classes = append(classes, fmt.Sprintf("{apiVersion: node.k8s.io/v1, kind: RuntimeClass, metadata: {name: %[1]s}, handler: %[1]s}\n", handler))
 	}
 	_, err := c.kubectl(ctx, strings.Join(classes, "---\n"), "create", "-f", "-")

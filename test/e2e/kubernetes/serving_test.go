@@ -14,7 +14,7 @@ metadata:
   name: CLASS-serving
   annotations: {io.containerd.wasm.v1.listen: "tcp://0.0.0.0:8081"}
 spec:
-  runtimeClassName: CLASS
+  runtimeClassName: CLASS-listening
   containers:
   - name: wasm
     image: test.local/wasm:1
