@@ -22,7 +22,6 @@ import (
 	"github.com/containerd/typeurl/v2"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // Tasks serves the calls of the Task API for Linux containers. Its Shutdown does
@@ -69,19 +68,11 @@ func (t *Tasks) Create(ctx context.Context, r *taskAPI.CreateTaskRequest, system
 	}
 	request := proto.CloneOf(r)
 	var err error
-	if request.Options, err = pack(options); err != nil {
-		return nil, err
+	// With a type's URL that has no authority, as the service wants it.
+	if request.Options, err = typeurl.MarshalAnyToProto(options); err != nil {
+		return nil, fmt.Errorf("container %q: runtime options: %w", r.ID, err)
 	}
 	return t.TTRPCTaskService.Create(ctx, request)
-}
-
-// pack makes of options what the service reads: a type's URL without an authority.
-func pack(options *runcoptions.Options) (*anypb.Any, error) {
-	packed, err := typeurl.MarshalAnyToProto(options)
-	if err != nil {
-		return nil, fmt.Errorf("runtime options: %w", err)
-	}
-	return packed, nil
 }
 
 // Native makes of an error of the service's, which come as statuses, one of

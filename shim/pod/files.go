@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/bundle"
-	"github.com/containerd/containerd/v2/core/mount"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -58,14 +57,7 @@ func (p *pod) makeFiles() error {
 
 // removeFiles takes the mount out of the bundle, which containerd removes.
 func (p *pod) removeFiles() error {
-	err := mount.UnmountAll(shmDir(p.bundle), 0)
-	if err != nil {
-		err = Unmount(p.bundle)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	return bundle.Unmount(shmDir(p.bundle))
 }
 
 // resolvConf is the pod's own, or a copy of the host's where the pod has none.

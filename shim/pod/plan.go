@@ -9,7 +9,6 @@ import (
 
 	sandboxAPI "github.com/containerd/containerd/api/runtime/sandbox/v1"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/typeurl/v2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
@@ -28,8 +27,8 @@ type plan struct {
 // sends none gets a pod with a network namespace as given.
 func planOf(r *sandboxAPI.CreateSandboxRequest) (*plan, error) {
 	config := &cri.PodSandboxConfig{}
-	if o := r.GetOptions(); o != nil && len(o.GetTypeUrl()) > 0 {
-		if name := path.Base(o.GetTypeUrl()); name != "runtime.v1.PodSandboxConfig" && !typeurl.Is(o, config) {
+	if o := r.GetOptions(); o.GetTypeUrl() != "" {
+		if !o.MessageIs(config) {
 			return nil, fmt.Errorf("options of type %q; CRI's PodSandboxConfig is understood: %w", o.GetTypeUrl(), errdefs.ErrInvalidArgument)
 		}
 		if err := proto.Unmarshal(o.GetValue(), config); err != nil {
@@ -98,7 +97,7 @@ func (p *plan) spec() (_ *specs.Spec, done func(), err error) {
 		s.Linux.Sysctl[name] = value
 	}
 	users := p.namespaces().GetUsernsOptions()
-	if users.GetMode() != cri.NamespaceMode_POD || users == nil {
+	if users == nil || users.GetMode() != cri.NamespaceMode_POD {
 		return s, done, nil
 	}
 	if p.hostNetwork() {

@@ -25,6 +25,7 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/protobuf"
 	"github.com/containerd/errdefs"
+	runc "github.com/containerd/go-runc"
 	"github.com/containerd/log"
 	"github.com/containerd/typeurl/v2"
 	"golang.org/x/sys/unix"
@@ -57,9 +58,9 @@ type Service struct {
 // Exits is where the end of a child is learned of.
 type Exits interface {
 	// Watch is called before a fork; claim, with the child's pid, returns a channel
-	// that is closed once the child has been reaped, and end is called once no claim
-	// will be made any more.
-	Watch() (claim func(pid int) <-chan struct{}, end func())
+	// on which its exit comes once it has been reaped, and end is called once no
+	// claim will be made any more.
+	Watch() (claim func(pid int) <-chan runc.Exit, end func())
 }
 
 // New returns the service. Scopes of systemd are made where systemd says so, and
@@ -155,7 +156,7 @@ func (s *Service) start(ctx context.Context, p *pod) error {
 	defer done()
 	claim, end := s.exits.Watch()
 	defer end()
-	var exited <-chan struct{}
+	var exited <-chan runc.Exit
 	process, err := sandbox.Hold(ctx, sandbox.PodConfig{Spec: spec, CgroupDir: dir, Joined: func(pid int) error {
 		exited = claim(pid)
 		return p.group.Add(pid)
@@ -173,7 +174,7 @@ func (s *Service) start(ctx context.Context, p *pod) error {
 }
 
 // watch waits for the end of the pod's process.
-func (p *pod) watch(exited <-chan struct{}) {
+func (p *pod) watch(exited <-chan runc.Exit) {
 	<-exited
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -56,18 +56,10 @@ func (l *launch) claim(pid int) <-chan runc.Exit {
 	return exited
 }
 
-// Watch is begin and claim for package pod, to which it does not matter how a
-// process has ended.
-func (e *exits) Watch() (claim func(pid int) <-chan struct{}, end func()) {
+// Watch is begin, claim and end for package pod.
+func (e *exits) Watch() (claim func(pid int) <-chan runc.Exit, end func()) {
 	l := e.begin()
-	return func(pid int) <-chan struct{} {
-		exited, gone := l.claim(pid), make(chan struct{})
-		go func() {
-			<-exited
-			close(gone)
-		}()
-		return gone
-	}, l.end
+	return l.claim, l.end
 }
 
 func (l *launch) end() {

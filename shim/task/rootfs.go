@@ -9,15 +9,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/shim/bundle"
 	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/core/mount"
-	"golang.org/x/sys/unix"
 )
 
 // mountRootfs mounts at the bundle's rootfs what the request asks for. After an
 // error, some of it may be mounted.
-func mountRootfs(bundle string, mounts []*types.Mount) error {
-	target := filepath.Join(bundle, "rootfs")
+func mountRootfs(dir string, mounts []*types.Mount) error {
+	target := filepath.Join(dir, "rootfs")
 	if err := os.Mkdir(target, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("root file system: %w", err)
 	}
@@ -56,16 +56,10 @@ func overlayLayers(mounts []*types.Mount) []string {
 	return append([]string{upper}, lower...)
 }
 
-// unmountRootfs undoes mountRootfs. A mount that somebody else looks into is
-// detached: it goes when they do.
-func unmountRootfs(bundle string) error {
-	target := filepath.Join(bundle, "rootfs")
-	err := mount.UnmountRecursive(target, 0)
-	if err != nil {
-		err = mount.UnmountRecursive(target, unix.MNT_DETACH)
-	}
-	if err != nil {
-		return fmt.Errorf("the root file system cannot be unmounted from %s: %w", target, err)
+// unmountRootfs undoes mountRootfs.
+func unmountRootfs(dir string) error {
+	if err := bundle.Unmount(filepath.Join(dir, "rootfs")); err != nil {
+		return fmt.Errorf("the root file system cannot be unmounted: %w", err)
 	}
 	return nil
 }

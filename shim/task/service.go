@@ -29,10 +29,8 @@ import (
 type service struct {
 	events   *events
 	shutdown shutdown.Service
-	// options are those that the shim was started with.
-	options options.Options
-	pod     *pod.Service
-	wasm    *wasm
+	pod      *pod.Service
+	wasm     *wasm
 	// linux is made for the first Linux container; a pod may have none.
 	linux func() (*linux.Tasks, error)
 
@@ -78,7 +76,6 @@ func newService(ctx context.Context, o options.Options, publisher shim.Publisher
 	s := &service{
 		events:     newEvents(ctx, publisher),
 		shutdown:   sd,
-		options:    o,
 		containers: make(map[string]tasks),
 	}
 	s.wasm = newWasm(ctx, o, s.events, b, reaped)
