@@ -304,15 +304,15 @@ $(addprefix $(kubernetes)/,pause serve): $(kubernetes)/%: go.mod go.sum test/kub
 	@test/step "build the escape test" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./escape
 	@touch $@
 
-.engines/tests/images.test: go.mod go.sum $(call go_sources,oci test/e2e/images test/daemon test/image test/isolate)
+.engines/tests/images.test: go.mod go.sum $(call go_sources,oci test/e2e/images test/daemon test/bycri test/image test/isolate)
 	@test/step "build the tests of images" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./images
 	@touch $@
 
-.engines/tests/pods.test: go.mod go.sum $(call go_sources,test/e2e/pods test/daemon test/image test/isolate)
+.engines/tests/pods.test: go.mod go.sum $(call go_sources,test/e2e/pods test/daemon test/bycri test/image test/isolate)
 	@test/step "build the tests of pods" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./pods
 	@touch $@
 
-.engines/tests/arrivals.test: go.mod go.sum $(call go_sources,image/form test/guests/asm test/e2e/arrivals test/daemon test/image test/isolate test/table)
+.engines/tests/arrivals.test: go.mod go.sum $(call go_sources,image/form test/guests/asm test/e2e/arrivals test/daemon test/bycri test/image test/isolate test/table)
 	@test/step "build the test of arrivals" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./arrivals
 	@touch $@
 
@@ -320,7 +320,7 @@ $(addprefix $(kubernetes)/,pause serve): $(kubernetes)/%: go.mod go.sum test/kub
 	@test/step "build the node installer's image" go run ./deploy/image tar:$@@wasm-node-installer:latest $$(go env GOARCH)=bin
 	@touch $@
 
-.engines/tests/deploy.test: $(wildcard deploy/kubernetes/*/*) go.mod go.sum docs/kubernetes.md $(call go_sources,test/e2e/deploy deploy docs test/image test/isolate)
+.engines/tests/deploy.test: $(wildcard deploy/kubernetes/*/*) go.mod go.sum docs/kubernetes.md $(call go_sources,test/e2e/deploy deploy docs test/bycri test/image test/isolate)
 	@test/step "build the tests of the node installer" env CGO_ENABLED=0 go test -C test/e2e -c -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ ./deploy
 	@touch $@
 

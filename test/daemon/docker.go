@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,23 +13,32 @@ import (
 type Docker struct {
 	Dir string // its data, state, sockets and log live below it
 
-	path string
+	path       string
+	containerd *Daemon
 	*process
 }
 
-// StartDocker starts Docker on top of a running containerd and waits until it
-// answers or ctx ends. Its dockerd, docker, docker-proxy and docker-init are those
-// in the folder engine; its images are in containerd's image store, or in
-// Docker's own. Its containers' control groups are below /cgroup. It needs a
-// network namespace of the test's, where it makes its bridge, without rules of a
-// firewall. The caller removes the containers and stops it with Stop, before
-// containerd.
-func StartDocker(ctx context.Context, dir, engine string, c *Daemon, imageStore bool, cgroup string) (*Docker, error) {
-	path, err := absolute(engine)
+// StartDocker starts Docker on top of a containerd of its own, from path as in
+// Start, and waits until it answers or ctx ends. Its dockerd, docker, docker-proxy
+// and docker-init are those in the folder engine; its images are in containerd's
+// image store, or in Docker's own. Its containers' control groups are below
+// /cgroup. It needs a network namespace of the test's, where it makes its bridge,
+// without rules of a firewall. The caller removes the containers and stops both
+// with Stop.
+func StartDocker(ctx context.Context, dir, engine, path string, imageStore bool, cgroup string) (_ *Docker, err error) {
+	c, err := Start(ctx, dir, path, "moby")
 	if err != nil {
 		return nil, err
 	}
-	d := &Docker{Dir: dir, path: path + string(filepath.ListSeparator) + c.Path}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Stop())
+		}
+	}()
+	if path, err = absolute(engine); err != nil {
+		return nil, err
+	}
+	d := &Docker{Dir: dir, path: path + string(filepath.ListSeparator) + c.Path, containerd: c}
 	config := map[string]any{
 		"containerd":    c.Address(),
 		"hosts":         []string{"unix://" + d.socket()},
@@ -65,6 +75,9 @@ func StartDocker(ctx context.Context, dir, engine string, c *Daemon, imageStore 
 	}
 	return d, nil
 }
+
+// Stop ends Docker and its containerd and waits for them.
+func (d *Docker) Stop() error { return errors.Join(d.process.Stop(), d.containerd.Stop()) }
 
 func (d *Docker) socket() string { return filepath.Join(d.Dir, "docker.sock") }
 

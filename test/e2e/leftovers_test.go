@@ -4,11 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,43 +13,13 @@ import (
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/isolate"
 )
 
-// residue is all that a container may leave behind on the machine, one line
-// each. The test is alone in its PID and mount namespaces, so whatever is
-// there was made by it.
-type residue map[string]bool
-
-func takeResidue() (residue, error) {
-	r := residue{}
-	return r, errors.Join(r.processes(), r.mounts(), r.cgroups(), r.files())
+// takeResidue is all that a container may leave behind on the machine.
+func takeResidue() (isolate.Residue, error) {
+	r := isolate.Residue{}
+	return r, errors.Join(r.Processes(), r.Mounts(), cgroups(r), files(r))
 }
 
-func (r residue) processes() error {
-	entries, err := os.ReadDir("/proc")
-	for _, e := range entries {
-		if _, err := strconv.Atoi(e.Name()); err != nil {
-			continue
-		}
-		// A zombie has no command line and counts as well: nobody reaped it.
-		line, err := os.ReadFile("/proc/" + e.Name() + "/cmdline")
-		if err == nil {
-			r["process "+e.Name()+" "+strings.ReplaceAll(string(line), "\x00", " ")] = true
-		}
-	}
-	return err
-}
-
-func (r residue) mounts() error {
-	info, err := os.ReadFile("/proc/self/mountinfo")
-	for line := range strings.Lines(string(info)) {
-		// Field 0 is the mount's number, 4 its place (proc(5)).
-		if fields := strings.Fields(line); len(fields) > 4 {
-			r["mount "+fields[0]+" "+fields[4]] = true
-		}
-	}
-	return err
-}
-
-func (r residue) cgroups() error {
+func cgroups(r isolate.Residue) error {
 	groups, err := isolate.Cgroups(engine.Namespace)
 	for _, group := range groups {
 		// The group named as the namespace is the parent of all containers,
@@ -66,7 +33,7 @@ func (r residue) cgroups() error {
 
 // files are sockets, FIFOs, and runc's state below /run/containerd, and the
 // bundles in containerd's own folders.
-func (r residue) files() error {
+func files(r isolate.Residue) error {
 	shared := map[string]bool{"/run/containerd/runc/" + engine.Namespace: true}
 	for _, root := range []string{
 		"/run/containerd",
@@ -148,8 +115,7 @@ func surplus() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for leftovers: %w", err)
 	}
-	maps.DeleteFunc(now, func(line string, _ bool) bool { return before[line] })
-	return slices.Sorted(maps.Keys(now)), nil
+	return now.Beside(before), nil
 }
 
 // running counts the processes that run a program of that name.

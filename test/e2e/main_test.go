@@ -43,7 +43,7 @@ var (
 	client   *containerd.Client
 	emulated = os.Getenv("E2E_SCALE") == "vm"
 	unified  bool // cgroup v2
-	before   residue
+	before   isolate.Residue
 )
 
 func TestMain(m *testing.M) {

@@ -26,23 +26,15 @@ func startDocker(t *testing.T, release string, imageStore bool) docker {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	c, err := daemon.Start(ctx, folder, release+string(filepath.ListSeparator)+os.Getenv("E2E_BIN"), "moby")
+	d, err := daemon.StartDocker(ctx, folder, *engine, release+string(filepath.ListSeparator)+os.Getenv("E2E_BIN"), imageStore, filepath.Base(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := func(stop func() error) {
-		t.Cleanup(func() {
-			if err := stop(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	stop(c.Stop)
-	d, err := daemon.StartDocker(ctx, folder, *engine, c, imageStore, filepath.Base(dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop(d.Stop)
+	t.Cleanup(func() {
+		if err := d.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	if imageStore {
 		return docker{d, "containerd image store"}
 	}

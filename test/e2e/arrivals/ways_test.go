@@ -2,7 +2,6 @@ package arrivals
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,12 +9,9 @@ import (
 	"testing"
 	"time"
 
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/image"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/bycri"
 )
 
 const (
@@ -86,72 +82,17 @@ func (h *host) pullAndImport() []way {
 	}
 }
 
-// pod is one of CRI's, on the network of the machine.
+// pod is one of CRI's.
 type pod struct {
-	id      string
-	config  *cri.PodSandboxConfig
-	runtime cri.RuntimeServiceClient
-	images  cri.ImageServiceClient
-	runs    int
+	*bycri.Pod
+	runs int
 }
 
 // newPod makes a pod whose own container is Wasm.
 func (h *host) newPod(t *testing.T) *pod {
 	t.Helper()
-	conn, err := grpc.NewClient("unix:"+h.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	p := &pod{
-		runtime: cri.NewRuntimeServiceClient(conn),
-		images:  cri.NewImageServiceClient(conn),
-		config: &cri.PodSandboxConfig{
-			Metadata:     &cri.PodSandboxMetadata{Name: "pod", Namespace: "default", Uid: filepath.Base(h.Dir)},
-			LogDirectory: t.TempDir(),
-			Linux: &cri.LinuxPodSandboxConfig{
-				CgroupParent:    "/" + filepath.Base(dir),
-				SecurityContext: &cri.LinuxSandboxSecurityContext{NamespaceOptions: &cri.NamespaceOption{Network: cri.NamespaceMode_NODE}},
-			},
-		},
-	}
-	archive, err := os.Create(filepath.Join(t.TempDir(), "pause.tar"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer archive.Close()
-	if err := image.Write(archive, image.Image{
-		Name:   pauseImage,
-		Files:  map[string]string{"/pause.wasm": guest("sleep")},
-		Config: v1.ImageConfig{Entrypoint: []string{"/pause.wasm", "600000"}},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := h.ctr(t, h.Namespace, "image", "import", archive.Name()); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	// CRI hears of it by an event.
-	waitUntil(t, "the pods' own image is known to CRI", func() bool {
-		r, err := p.images.ImageStatus(t.Context(), &cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: pauseImage}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r.Image != nil
-	})
-	made, err := p.runtime.RunPodSandbox(t.Context(), &cri.RunPodSandboxRequest{Config: p.config})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.id = made.PodSandboxId
-	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-		_, stopErr := p.runtime.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: p.id})
-		_, err := p.runtime.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: p.id})
-		if err := errors.Join(stopErr, err); err != nil {
-			t.Error(err)
-		}
-	})
-	return p
+	config := bycri.Config(filepath.Base(h.Dir), "/"+filepath.Base(dir), t.TempDir())
+	return &pod{Pod: bycri.New(t, h.Daemon, pauseImage, guest("sleep"), config)}
 }
 
 // byCRI does what the kubelet does for a container of a pod.
@@ -159,9 +100,9 @@ func (p *pod) byCRI() way {
 	return way{name: "CRI", helps: []help{command}, run: func(t *testing.T, s source, with help) (string, *refusal) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		pulled, err := p.images.PullImage(ctx, &cri.PullImageRequest{
+		pulled, err := p.Images.PullImage(ctx, &cri.PullImageRequest{
 			Image:         &cri.ImageSpec{Image: s.name, UserSpecifiedImage: s.name},
-			SandboxConfig: p.config,
+			SandboxConfig: p.Config,
 		})
 		if err != nil {
 			return "", &refusal{"`PullImage`", err.Error()}
@@ -177,15 +118,15 @@ func (p *pod) byCRI() way {
 		if with == command {
 			config.Command = []string{"app.wasm"}
 		}
-		made, err := p.runtime.CreateContainer(ctx, &cri.CreateContainerRequest{PodSandboxId: p.id, SandboxConfig: p.config, Config: config})
+		made, err := p.Runtime.CreateContainer(ctx, &cri.CreateContainerRequest{PodSandboxId: p.ID, SandboxConfig: p.Config, Config: config})
 		if err != nil {
 			return "", &refusal{"`CreateContainer`", err.Error()}
 		}
-		if _, err := p.runtime.StartContainer(ctx, &cri.StartContainerRequest{ContainerId: made.ContainerId}); err != nil {
+		if _, err := p.Runtime.StartContainer(ctx, &cri.StartContainerRequest{ContainerId: made.ContainerId}); err != nil {
 			return "", &refusal{"`StartContainer`", err.Error()}
 		}
-		waitUntil(t, "the container ends", func() bool {
-			r, err := p.runtime.ContainerStatus(ctx, &cri.ContainerStatusRequest{ContainerId: made.ContainerId})
+		bycri.Until(t, "the container ends", func() bool {
+			r, err := p.Runtime.ContainerStatus(ctx, &cri.ContainerStatusRequest{ContainerId: made.ContainerId})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -199,7 +140,7 @@ func (p *pod) byCRI() way {
 // full.
 func (p *pod) log(t *testing.T, name string) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(p.config.LogDirectory, name))
+	data, err := os.ReadFile(filepath.Join(p.Config.LogDirectory, name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,14 +153,4 @@ func (p *pod) log(t *testing.T, name string) string {
 		text.WriteString(line)
 	}
 	return text.String()
-}
-
-// waitUntil waits for what nobody tells.
-func waitUntil(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after 30 s", what)
-		}
-	}
 }

@@ -13,6 +13,7 @@ import (
 	strict "sigs.k8s.io/yaml"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/deploy/kubernetes"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/bycri"
 )
 
 var nodeImage = flag.String("image", "", "the `archive` with the installer's image")
@@ -78,7 +79,7 @@ func (n *node) container(t *testing.T, command, line string) {
 	image := "docker.io/library/" + spec.InitContainers[0].Image
 	n.must(t, "ctr", append(args, image, command, "/wasm-node-installer", command)...)
 	restarted := false
-	waitUntil(t, command+" in its container", func() bool {
+	bycri.Until(t, command+" in its container", func() bool {
 		data, err := os.ReadFile(n.path("/tmp/" + command + ".log"))
 		if err != nil {
 			t.Fatal(err)
@@ -93,7 +94,7 @@ func (n *node) container(t *testing.T, command, line string) {
 		}
 		return strings.Contains(string(data), line)
 	})
-	waitUntil(t, "the container ends", func() bool {
+	bycri.Until(t, "the container ends", func() bool {
 		return strings.Contains(n.must(t, "ctr", "task", "ls"), "STOPPED")
 	})
 	n.must(t, "ctr", "task", "rm", command)

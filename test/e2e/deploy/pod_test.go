@@ -2,18 +2,16 @@ package deploy
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/bycri"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/image"
 )
 
@@ -167,15 +165,11 @@ type pod struct {
 
 func (n *node) connect(t *testing.T) pods {
 	t.Helper()
-	conn, err := grpc.NewClient("unix:"+n.path("/run/containerd/containerd.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
+	conn := bycri.Dial(t, n.path("/run/containerd/containerd.sock"))
 	p := pods{n, conn, cri.NewRuntimeServiceClient(conn)}
 	// CRI hears of an imported image by an event.
 	images := cri.NewImageServiceClient(conn)
-	waitUntil(t, "CRI knows the images", func() bool {
+	bycri.Until(t, "CRI knows the images", func() bool {
 		r, err := images.ListImages(t.Context(), &cri.ListImagesRequest{})
 		return err == nil && len(r.Images) == 2
 	})
@@ -186,14 +180,8 @@ func (n *node) connect(t *testing.T) pods {
 func (p pods) run(t *testing.T, name string) (*pod, error) {
 	t.Helper()
 	p.conn.ResetConnectBackoff() // containerd may have been started again
-	config := &cri.PodSandboxConfig{
-		Metadata:     &cri.PodSandboxMetadata{Name: name, Namespace: "default", Uid: filepath.Base(p.node.root)},
-		LogDirectory: "/tmp",
-		Linux: &cri.LinuxPodSandboxConfig{
-			CgroupParent:    "/" + filepath.Base(dir),
-			SecurityContext: &cri.LinuxSandboxSecurityContext{NamespaceOptions: &cri.NamespaceOption{Network: cri.NamespaceMode_NODE}},
-		},
-	}
+	config := bycri.Config(name, "/"+filepath.Base(dir), "/tmp")
+	config.Metadata.Uid = filepath.Base(p.node.root)
 	made, err := p.runtime.RunPodSandbox(t.Context(), &cri.RunPodSandboxRequest{Config: config, RuntimeHandler: "wasm"}, grpc.WaitForReady(true))
 	if err != nil {
 		return nil, err
@@ -219,7 +207,7 @@ func (p *pod) hello(t *testing.T) string {
 	if _, err := p.runtime.StartContainer(t.Context(), &cri.StartContainerRequest{ContainerId: made.ContainerId}); err != nil {
 		t.Fatal(err)
 	}
-	waitUntil(t, "the container ends", func() bool {
+	bycri.Until(t, "the container ends", func() bool {
 		r, err := p.runtime.ContainerStatus(t.Context(), &cri.ContainerStatusRequest{ContainerId: made.ContainerId})
 		if err != nil {
 			t.Fatal(err)
@@ -236,19 +224,7 @@ func (p *pod) hello(t *testing.T) string {
 
 func (p *pod) remove(t *testing.T) {
 	t.Helper()
-	_, stopErr := p.runtime.StopPodSandbox(t.Context(), &cri.StopPodSandboxRequest{PodSandboxId: p.id})
-	_, err := p.runtime.RemovePodSandbox(t.Context(), &cri.RemovePodSandboxRequest{PodSandboxId: p.id})
-	if err := errors.Join(stopErr, err); err != nil {
+	if err := bycri.Remove(t.Context(), p.runtime, p.id); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// waitUntil waits for what nobody tells.
-func waitUntil(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after 30 s", what)
-		}
 	}
 }

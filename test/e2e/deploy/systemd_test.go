@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/bycri"
 )
 
 // manager starts systemd as a user's manager whose sockets are where those of a
@@ -47,7 +49,7 @@ func TestSystemd(t *testing.T) {
 			t.Logf("systemd: %v", err)
 		}
 	}()
-	waitUntil(t, "systemd answers", func() bool {
+	bycri.Until(t, "systemd answers", func() bool {
 		_, err := os.Stat(n.path("run/systemd/private"))
 		return err == nil
 	})
@@ -60,7 +62,7 @@ func TestSystemd(t *testing.T) {
 	}
 	n.systemctl(t, "start", "containerd.service")
 	first := n.systemctl(t, "show", "--value", "-p", "MainPID", "containerd.service")
-	waitUntil(t, "containerd answers", func() bool {
+	bycri.Until(t, "containerd answers", func() bool {
 		return n.inside(t.Context(), "ctr", "version").Run() == nil
 	})
 	for _, command := range []string{"install", "uninstall"} {

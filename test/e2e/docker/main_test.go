@@ -60,23 +60,15 @@ func start(t *testing.T, folder string, imageStore bool) engine {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	c, err := daemon.Start(ctx, own, os.Getenv("E2E_BIN"), "moby")
+	d, err := daemon.StartDocker(ctx, own, folder, os.Getenv("E2E_BIN"), imageStore, filepath.Base(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := func(stop func() error) {
-		t.Cleanup(func() {
-			if err := stop(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	stop(c.Stop)
-	d, err := daemon.StartDocker(ctx, own, folder, c, imageStore, filepath.Base(dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop(d.Stop)
+	t.Cleanup(func() {
+		if err := d.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	return engine{d, imageStore}
 }
 

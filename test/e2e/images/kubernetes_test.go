@@ -13,24 +13,18 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/oci"
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/bycri"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/daemon"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/image"
 )
 
 const pauseImage = "test.local/pause:1"
 
-// pod is one that CRI has made, without a network of its own.
-type pod struct {
-	id      string
-	config  *cri.PodSandboxConfig
-	runtime cri.RuntimeServiceClient
-	images  cri.ImageServiceClient
-}
+// pod is one that CRI has made.
+type pod struct{ *bycri.Pod }
 
 // useCRI starts a containerd with CRI, for the rest of the test.
 func useCRI(t *testing.T) {
@@ -60,79 +54,23 @@ func useCRI(t *testing.T) {
 // newPod makes a pod below a cgroup.
 func newPod(t *testing.T, cgroup string) *pod {
 	t.Helper()
-	conn, err := grpc.NewClient("unix:"+engine.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
 	file, _ := guest(t, "sleep")
-	imported(t, image.Image{
-		Name:   pauseImage,
-		Files:  map[string]string{"/pause.wasm": file},
-		Config: v1.ImageConfig{Entrypoint: []string{"/pause.wasm", "600000"}},
-	})
-	p := &pod{
-		runtime: cri.NewRuntimeServiceClient(conn),
-		images:  cri.NewImageServiceClient(conn),
-		config: &cri.PodSandboxConfig{
-			Metadata:     &cri.PodSandboxMetadata{Name: "pod", Namespace: "default", Uid: newName()},
-			LogDirectory: t.TempDir(),
-			Linux: &cri.LinuxPodSandboxConfig{
-				CgroupParent:    cgroup,
-				SecurityContext: &cri.LinuxSandboxSecurityContext{NamespaceOptions: &cri.NamespaceOption{Network: cri.NamespaceMode_NODE}},
-			},
-		},
-	}
-	waitUntil(t, pauseImage+" is known to CRI", func() bool { return p.imageID(t, pauseImage) != "" })
-	made, err := p.runtime.RunPodSandbox(t.Context(), &cri.RunPodSandboxRequest{Config: p.config})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.id = made.PodSandboxId
-	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-		_, stopErr := p.runtime.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: p.id})
-		_, err := p.runtime.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: p.id})
-		if err := errors.Join(stopErr, err); err != nil {
-			t.Error(err)
-		}
-	})
-	return p
-}
-
-// imageID is the id that CRI has for an image; empty where it has not heard of it.
-func (p *pod) imageID(t *testing.T, name string) string {
-	t.Helper()
-	r, err := p.images.ImageStatus(t.Context(), &cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: name}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.Image.GetId()
+	return &pod{bycri.New(t, engine, pauseImage, file, bycri.Config("pod", cgroup, t.TempDir()))}
 }
 
 // knows waits until CRI has heard that an image has this configuration.
 func (p *pod) knows(t *testing.T, name string, configuration v1.Descriptor) {
 	t.Helper()
-	waitUntil(t, name+" is known to CRI", func() bool { return p.imageID(t, name) == configuration.Digest.String() })
-}
-
-// waitUntil waits for what comes with events.
-func waitUntil(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after 30 s", what)
-		}
-	}
+	bycri.Until(t, name+" is known to CRI", func() bool { return p.ImageID(t, name) == configuration.Digest.String() })
 }
 
 // container has CRI create a container as the kubelet does: of an image by its
 // id, which is the configuration's digest, and by its name in the pod's manifest.
 func (p *pod) container(t *testing.T, configuration v1.Descriptor, asked string) (id string) {
 	t.Helper()
-	made, err := p.runtime.CreateContainer(t.Context(), &cri.CreateContainerRequest{
-		PodSandboxId:  p.id,
-		SandboxConfig: p.config,
+	made, err := p.Runtime.CreateContainer(t.Context(), &cri.CreateContainerRequest{
+		PodSandboxId:  p.ID,
+		SandboxConfig: p.Config,
 		Config: &cri.ContainerConfig{
 			Metadata: &cri.ContainerMetadata{Name: fmt.Sprintf("c%d", lastName.Add(1))},
 			Image:    &cri.ImageSpec{Image: configuration.Digest.String(), UserSpecifiedImage: asked},
@@ -210,7 +148,7 @@ func TestKubernetes(t *testing.T) {
 	_, err = resolved(t, id)
 	wantError(t, err, errdefs.IsFailedPrecondition, name, first.Digest.String(), "create the container again")
 	// CRI may make the name again, until it has heard of everything.
-	waitUntil(t, name+" is gone", func() bool {
+	bycri.Until(t, name+" is gone", func() bool {
 		if err := client.ImageService().Delete(namespaced(t), name); err != nil && !errdefs.IsNotFound(err) {
 			t.Fatal(err)
 		}
@@ -223,7 +161,7 @@ func TestKubernetes(t *testing.T) {
 	file, _ := guest(t, "hello-c")
 	name = newName()
 	imported(t, image.Image{Name: name, Files: map[string]string{"/app": file}})
-	waitUntil(t, name+" is known to CRI", func() bool { return p.imageID(t, name) != "" })
-	m, err = resolved(t, p.container(t, v1.Descriptor{Digest: digest.Digest(p.imageID(t, name))}, name))
+	bycri.Until(t, name+" is known to CRI", func() bool { return p.ImageID(t, name) != "" })
+	m, err = resolved(t, p.container(t, v1.Descriptor{Digest: digest.Digest(p.ImageID(t, name))}, name))
 	wantFile(t, m, err, "")
 }

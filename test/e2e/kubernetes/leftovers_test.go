@@ -3,11 +3,8 @@ package kubernetes
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,50 +16,18 @@ import (
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/isolate"
 )
 
-// residue is all that a pod may leave behind on the node, one line each. The test
-// is alone in its namespaces, so whatever is there was made by it.
-type residue map[string]bool
-
-func takeResidue(dir string) (residue, error) {
-	r := residue{}
-	return r, errors.Join(r.processes(), r.mounts(), r.cgroups(filepath.Base(dir)), r.files(dir), r.interfaces())
+// takeResidue is all that a pod may leave behind on the node.
+func takeResidue(dir string) (isolate.Residue, error) {
+	r := isolate.Residue{}
+	return r, errors.Join(r.Processes(ours...), r.Mounts(), cgroups(r, filepath.Base(dir)), files(r, dir), interfaces(r))
 }
 
 // ours are programs that come and go by themselves.
-var ours = map[string]bool{"containerd": true, "kubectl": true, "kubelet": true, "etcd": true,
-	"kube-apiserver": true, "kube-controller-manager": true, "kube-scheduler": true}
-
-func (r residue) processes() error {
-	entries, err := os.ReadDir("/proc")
-	for _, e := range entries {
-		if _, err := strconv.Atoi(e.Name()); err != nil {
-			continue
-		}
-		// A zombie has no program and counts as well: nobody reaped it.
-		if exe, err := os.Readlink("/proc/" + e.Name() + "/exe"); err == nil && ours[filepath.Base(exe)] {
-			continue
-		}
-		line, err := os.ReadFile("/proc/" + e.Name() + "/cmdline")
-		if err == nil {
-			r["process "+e.Name()+" "+strings.ReplaceAll(string(line), "\x00", " ")] = true
-		}
-	}
-	return err
-}
-
-func (r residue) mounts() error {
-	info, err := os.ReadFile("/proc/self/mountinfo")
-	for line := range strings.Lines(string(info)) {
-		// Field 0 is the mount's number, 4 its place (proc(5)).
-		if fields := strings.Fields(line); len(fields) > 4 {
-			r["mount "+fields[0]+" "+fields[4]] = true
-		}
-	}
-	return err
-}
+var ours = []string{"containerd", "kubectl", "kubelet", "etcd",
+	"kube-apiserver", "kube-controller-manager", "kube-scheduler"}
 
 // cgroups are those of pods. The kubelet keeps kubepods and its classes.
-func (r residue) cgroups(name string) error {
+func cgroups(r isolate.Residue, name string) error {
 	groups, err := isolate.Cgroups(name)
 	for _, group := range groups {
 		switch filepath.Base(group) {
@@ -76,7 +41,7 @@ func (r residue) cgroups(name string) error {
 
 // files are sockets, FIFOs and bundles of shims, pods' network namespaces, logs
 // and volumes, and the addresses that CNI has given away.
-func (r residue) files(dir string) error {
+func files(r isolate.Residue, dir string) error {
 	for _, pattern := range []string{
 		"/run/containerd/s/*", "/run/containerd/fifo/*", "/run/containerd/runc/k8s.io/*",
 		dir + "/containerd/state/netns/*",
@@ -104,7 +69,7 @@ func (r residue) files(dir string) error {
 }
 
 // interfaces are the ends of pods' cables.
-func (r residue) interfaces() error {
+func interfaces(r isolate.Residue) error {
 	data, err := os.ReadFile("/proc/self/net/dev")
 	for line := range strings.Lines(string(data)) {
 		if name, _, ok := strings.Cut(strings.TrimSpace(line), ":"); ok && strings.HasPrefix(name, "veth") {
@@ -120,8 +85,7 @@ func surplus() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for leftovers: %w", err)
 	}
-	maps.DeleteFunc(now, func(line string, _ bool) bool { return before[line] })
-	return slices.Sorted(maps.Keys(now)), nil
+	return now.Beside(before), nil
 }
 
 // collect does what the kubelet does once a minute, and containerd when enough has
@@ -177,19 +141,12 @@ func nothingLeft(t *testing.T) {
 
 // onlyTheNodes says what is there after the cluster's end that was not before its
 // beginning: no process and no interface, and no mount but the node's own.
-func onlyTheNodes(dir string, alone residue) error {
+func onlyTheNodes(dir string, alone isolate.Residue) error {
 	now, err := takeResidue(dir)
 	if err != nil {
 		return err
 	}
-	var left []string
-	for line := range now {
-		if !alone[line] && !before[line] {
-			left = append(left, line)
-		}
-	}
-	if len(left) > 0 {
-		slices.Sort(left)
+	if left := now.Beside(alone, before); len(left) > 0 {
 		return errors.New("left behind by the cluster:\n\t" + strings.Join(left, "\n\t"))
 	}
 	return nil

@@ -36,7 +36,7 @@ const (
 // What every test uses; TestMain sets it.
 var (
 	cluster *kubernetes.Cluster
-	before  residue
+	before  isolate.Residue
 	began   = time.Now()
 )
 

@@ -12,6 +12,7 @@ import (
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/bycri"
 	"github.com/containerd-shim-wasm/containerd-shim-wasm/test/isolate"
 )
 
@@ -27,17 +28,9 @@ type pod struct {
 func newPod(t *testing.T, handler string, edits ...func(*cri.PodSandboxConfig)) *pod {
 	t.Helper()
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
-	p := &pod{t: t, config: &cri.PodSandboxConfig{
-		Metadata:     &cri.PodSandboxMetadata{Name: name, Namespace: "default", Uid: name},
-		LogDirectory: t.TempDir(),
-		DnsConfig:    &cri.DNSConfig{Servers: []string{"192.0.2.53"}, Searches: []string{"pods.local"}, Options: []string{"ndots:2"}},
-		Linux: &cri.LinuxPodSandboxConfig{
-			CgroupParent: "/" + filepath.Base(engine.Dir) + "/" + name,
-			SecurityContext: &cri.LinuxSandboxSecurityContext{NamespaceOptions: &cri.NamespaceOption{
-				Network: cri.NamespaceMode_NODE, Pid: cri.NamespaceMode_CONTAINER,
-			}},
-		},
-	}}
+	p := &pod{t: t, config: bycri.Config(name, "/"+filepath.Base(engine.Dir)+"/"+name, t.TempDir())}
+	p.config.DnsConfig = &cri.DNSConfig{Servers: []string{"192.0.2.53"}, Searches: []string{"pods.local"}, Options: []string{"ndots:2"}}
+	p.config.Linux.SecurityContext.NamespaceOptions.Pid = cri.NamespaceMode_CONTAINER
 	for _, edit := range edits {
 		edit(p.config)
 	}
@@ -53,11 +46,7 @@ func newPod(t *testing.T, handler string, edits ...func(*cri.PodSandboxConfig)) 
 // remove stops and removes the pod; it may be called again.
 func (p *pod) remove() {
 	p.t.Helper()
-	ctx := context.WithoutCancel(p.t.Context())
-	if _, err := pods.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: p.id}); err != nil {
-		p.t.Error(err)
-	}
-	if _, err := pods.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: p.id}); err != nil {
+	if err := bycri.Remove(context.WithoutCancel(p.t.Context()), pods, p.id); err != nil {
 		p.t.Error(err)
 	}
 }
