@@ -2,9 +2,6 @@ package e2e
 
 import (
 	"bufio"
-	"context"
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,14 +12,9 @@ import (
 	"testing"
 	"time"
 
-	eventtypes "github.com/containerd/containerd/api/events"
-	"github.com/containerd/containerd/api/services/tasks/v1"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/oci"
-	"github.com/containerd/errdefs"
-	"github.com/containerd/errdefs/pkg/errgrpc"
-	"github.com/containerd/typeurl/v2"
 )
 
 // TestDaemonKilled kills containerd while containers are in every state, and
@@ -284,81 +276,8 @@ func TestShimOfPodKilled(t *testing.T) {
 	}
 }
 
-// wantGone waits until containerd has cleaned up after a task whose shim died.
-// All that it says of the exit shall be that status.
-func wantGone(t *testing.T, b *box, exits *exitWatch, code uint32) {
-	t.Helper()
-	eventually(t, b.ID()+" is gone", func() bool {
-		_, err := client.TaskService().Delete(namespaced(t.Context()), &tasks.DeleteTaskRequest{ContainerID: b.ID()})
-		return errdefs.IsNotFound(errgrpc.ToNative(err))
-	})
-	eventually(t, "the exit of "+b.ID(), func() bool { return len(exits.of(b.ID())) > 0 })
-	if got := slices.Compact(exits.of(b.ID())); !slices.Equal(got, []uint32{code}) {
-		t.Errorf("TaskExit of %s with the statuses %d, not %d", b.ID(), got, code)
-	}
-}
-
 func inPod(pod string) oci.SpecOpts {
 	return oci.WithAnnotations(map[string]string{"io.kubernetes.cri.sandbox-id": pod})
-}
-
-// exitWatch collects what TaskExit events say of the first processes.
-type exitWatch struct {
-	mu       sync.Mutex
-	statuses map[string][]uint32 // by container id
-}
-
-// watchExits listens from now until the test's end, or until containerd ends.
-func watchExits(t *testing.T, c *containerd.Client) *exitWatch {
-	t.Helper()
-	w := &exitWatch{statuses: map[string][]uint32{}}
-	w.listen(t, c)
-	return w
-}
-
-func (w *exitWatch) listen(t *testing.T, c *containerd.Client) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(namespaced(context.Background()))
-	t.Cleanup(cancel)
-	messages, errs := c.EventService().Subscribe(ctx, fmt.Sprintf(`namespace==%q,topic=="/tasks/exit"`, engine.Namespace))
-	go func() {
-		for {
-			select {
-			case m := <-messages:
-				event, err := typeurl.UnmarshalAny(m.Event)
-				e, ok := event.(*eventtypes.TaskExit)
-				if err != nil || !ok {
-					t.Errorf("event %s: %v, %v", m.Topic, event, err)
-				} else if e.ID == e.ContainerID {
-					w.note(e.ContainerID, e.ExitStatus)
-				}
-			case <-errs:
-				return
-			}
-		}
-	}()
-	// The subscription takes effect at some time after the call; an event of
-	// our own shows when.
-	id := newID(t)
-	eventually(t, "the subscription to events", func() bool {
-		if err := c.EventService().Publish(ctx, "/tasks/exit", &eventtypes.TaskExit{ContainerID: id, ID: id}); err != nil {
-			t.Fatalf("publish an event: %v", err)
-		}
-		return len(w.of(id)) > 0
-	})
-}
-
-func (w *exitWatch) note(id string, status uint32) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.statuses[id] = append(w.statuses[id], status)
-}
-
-// of is what was told of a container so far, in order.
-func (w *exitWatch) of(id string) []uint32 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.statuses[id])
 }
 
 // TestSandboxKilledInCreate kills the sandbox process, or that which compiles for
@@ -420,128 +339,5 @@ func TestSandboxKilledInCreate(t *testing.T) {
 	}
 	if killed < rounds/2 {
 		t.Errorf("only %d of %d were killed before they were ready", killed, rounds)
-	}
-}
-
-// TestDiskFull has room for less and less of the bundle.
-func TestDiskFull(t *testing.T) {
-	leavesNothing(t)
-	s := newSpare(t, 1<<20, "count")
-	ctx := namespaced(t.Context())
-	failed, fitted := 0, 0
-	for pages := 0; fitted < 3; pages++ {
-		if pages > 40 {
-			t.Fatal("it never fits")
-		}
-		ballast := filepath.Join(s.State(), "ballast")
-		fillUp(t, ballast, pages)
-		p := plan{on: s.client, guest: "count", args: []string{"10", "0", "7"}}
-		b, err := p.createWith(t, newID(t))
-		if err == nil {
-			// It goes all its way without any more room.
-			fitted++
-			fillUp(t, ballast, 0)
-			b.begin(t)
-			b.waitCode(t, 7)
-			wantLines(t, b, 10)
-			if fitted == 1 {
-				// The exit was recorded, too.
-				exits := watchExits(t, s.client)
-				if err := syscall.Kill(onlyShim(t), syscall.SIGKILL); err != nil {
-					t.Fatal(err)
-				}
-				eventually(t, "the exit", func() bool { return len(exits.of(b.ID())) > 0 })
-				if got := slices.Compact(exits.of(b.ID())); !slices.Equal(got, []uint32{7}) {
-					t.Errorf("TaskExit with the statuses %d, not 7", got)
-				}
-			} else if _, err := b.task.Delete(ctx); err != nil {
-				t.Errorf("delete on a full disk: %v", err)
-			} else {
-				b.task = nil
-			}
-		} else {
-			failed++
-			t.Logf("%d pages free: %v", pages, err)
-			if !strings.Contains(err.Error(), "no space left on device") {
-				t.Errorf("the error does not say why: %v", err)
-			}
-		}
-		if b != nil {
-			if err := b.remove(); err != nil {
-				t.Error(err)
-			}
-		}
-		if err := os.Remove(ballast); err != nil {
-			t.Fatal(err)
-		}
-		s.leftNothing(t, nil)
-	}
-	if failed < 3 {
-		t.Errorf("only %d creations failed", failed)
-	}
-}
-
-// fillUp leaves so many pages of a file system free.
-func fillUp(t *testing.T, ballast string, pages int) {
-	t.Helper()
-	f, err := os.OpenFile(ballast, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(ballast, &fs); err != nil {
-		t.Fatal(err)
-	}
-	if n := int64(fs.Bfree)*fs.Bsize - int64(pages*os.Getpagesize()); n > 0 {
-		// A tmpfs counts what is free for each processor, and so not exactly.
-		if _, err := f.Write(make([]byte, n)); err != nil && !errors.Is(err, syscall.ENOSPC) {
-			t.Fatal(err)
-		}
-	}
-}
-
-// TestFullStdout has a guest whose output nobody reads. The others in its pod do
-// not notice, and it can be killed and deleted.
-func TestFullStdout(t *testing.T) {
-	for _, reader := range []bool{true, false} {
-		t.Run(fmt.Sprintf("reader=%v", reader), func(t *testing.T) {
-			leavesNothing(t)
-			fifo := filepath.Join(t.TempDir(), "stdout")
-			if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if reader {
-				f, err := os.OpenFile(fifo, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer f.Close()
-			}
-			pod := []oci.SpecOpts{inPod("stalled")}
-			stalled := plan{guest: "count", args: []string{"-1", "0", "0"}, io: outputTo(fifo), spec: pod}.start(t)
-			var cpu time.Duration
-			eventually(t, "the guest waits for a reader", func() bool {
-				last := cpu
-				time.Sleep(100 * time.Millisecond)
-				cpu = stalled.usage(t).cpu
-				return cpu == last
-			})
-			other := plan{guest: "count", args: []string{"100000", "0", "7"}, spec: pod}.start(t)
-			other.waitCode(t, 7)
-			wantLines(t, other, 100000)
-			if err := other.remove(); err != nil {
-				t.Error(err)
-			}
-			if status := stalled.status(t); status != containerd.Running {
-				t.Errorf("the stalled container is %s", status)
-			}
-			stalled.kill(t, syscall.SIGTERM)
-			stalled.waitCode(t, 143)
-			if _, err := stalled.task.Delete(namespaced(t.Context())); err != nil {
-				t.Errorf("delete: %v", err)
-			}
-			stalled.task = nil
-		})
 	}
 }
